@@ -1,0 +1,1 @@
+"""Benchmarks: one contract for rows, one command, one table of suites."""

@@ -1,0 +1,1 @@
+"""Pure values and maths shared by engines, agents and the portal. No Django, no sockets, no clock."""
