@@ -1,0 +1,1 @@
+"""Controller clusters under partial connectivity: liveness failures named and routed around (Raft meets SDN)."""

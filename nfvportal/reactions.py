@@ -1,0 +1,19 @@
+"""TABLES: what happens when something happened. Every reaction across packages and apps is on this page."""
+
+# Event type -> names of the Celery tasks (queue control) that react; each gets ``event_id``.
+REACTIONS: dict[str, tuple[str, ...]] = {
+    "wan.link_failed": ("wan.record_failover", "wan.replan"),
+    "wan.link_restored": ("wan.record_restore", "wan.replan"),
+    "wan.gateway.state": ("wan.reconcile_state",),
+    "inventory.device_online": ("wan.refresh_agents",),
+    "inventory.device_offline": ("wan.refresh_agents",),
+    "lab.fault_started": ("wan.refresh_faults",),
+    "lab.fault_cleared": ("wan.refresh_faults",),
+}
+
+# Agent role -> name of the Celery task (queue telemetry) that takes its samples: ``device``, ``columns``.
+SAMPLES: dict[str, str] = {
+    "wan.gateway": "wan.ingest_gateway_samples",
+    "wan.host": "wan.ingest_host_samples",
+    "lab.traffic": "wan.ingest_traffic_samples",
+}

@@ -1,0 +1,41 @@
+"""TABLE: every task that repeats, how often, and why."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Periodic:
+    """A repeating task. ``every_s`` is the period in seconds; a run that waited longer than one period is dropped."""
+
+    task: str
+    every_s: float
+    queue: str
+    why: str
+
+
+SCHEDULE: tuple[Periodic, ...] = (
+    Periodic("events.sweep", 2, "control", "dispatch events whose reactions were lost with a broker or a process"),
+    Periodic("events.retention", 3600, "telemetry", "keep the event log within its limit"),
+    Periodic("jobs.sweep", 5, "control", "run jobs again whose worker died"),
+    Periodic("inventory.sweep_offline", 5, "control", "mark devices offline whose agent fell silent"),
+    Periodic("health.heartbeat_control", 5, "control", "show that beat and the control queue live"),
+    Periodic("health.heartbeat_engine", 5, "engine", "show that the engine queue lives"),
+    Periodic("health.heartbeat_telemetry", 5, "telemetry", "show that the telemetry queue lives"),
+    Periodic("wan.reconcile", 10, "control", "compare map and desired states with what the gateways report"),
+    Periodic("wan.rollup", 60, "telemetry", "one row per link and minute from the samples"),
+    Periodic("wan.partitions", 3600, "telemetry", "make tomorrow's partitions, drop those past retention"),
+)
+
+
+def beat_entries(table: Iterable[Periodic]) -> dict[str, dict[str, Any]]:
+    """Return Celery beat's view of the table."""
+    return {
+        row.task: {
+            "task": row.task,
+            "schedule": row.every_s,
+            "options": {"queue": row.queue, "expires": max(row.every_s, 2)},
+        }
+        for row in table
+    }
