@@ -21,6 +21,7 @@ app.conf.update(
     broker_transport_options={
         "visibility_timeout": 5,
         "unacked_restore_interval": 1,
+        "unacked_restore_throttle": 1,
         "socket_keepalive": True,
         "health_check_interval": 5,
         "queue_order_strategy": "priority",

@@ -1,0 +1,29 @@
+"""TABLE: the kinds of job, what runs them and who may start them."""
+
+from dataclasses import dataclass
+
+from nfvportal.accounts.access import Role
+
+
+@dataclass(frozen=True, slots=True)
+class JobKind:
+    """What a kind of job is.
+
+    Args:
+        function: ``module:callable`` that takes a ``JobHandle`` and returns the result as a JSON object.
+            It must be safe to run twice: a worker may die at any point.
+        queue: Celery queue.
+        title: what an operator sees.
+        minimum: lowest role that may start or cancel it.
+    """
+
+    function: str
+    queue: str
+    title: str
+    minimum: Role = Role.OPERATOR
+
+
+JOB_KINDS: dict[str, JobKind] = {
+    "lab.fault": JobKind("nfvportal.testbed.fault_job:run", "control", "Fault in the lab"),
+    "inventory.import_csv": JobKind("nfvportal.inventory.import_job:run", "engine", "Import of the inventory", Role.ADMIN),
+}
