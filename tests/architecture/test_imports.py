@@ -1,0 +1,61 @@
+"""The linter is the architecture document that cannot lie."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_import_contracts_hold() -> None:
+    command = Path(sys.executable).with_name("lint-imports")
+    done = subprocess.run([command, "--no-cache"], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+PURE_MODULES = [
+    "apps.wan.engine.detector",
+    "apps.wan.engine.map_planner",
+    "apps.wan.engine.failover_cost",
+    "apps.wan.engine.probe_codec",
+    "apps.wan.agent.gateway",
+    "apps.wan.agent.host",
+    "nfvportal.agent.__main__",
+    "nfvportal.lab.traffic.role",
+    "nfvportal.lab.__main__",
+    "nfvportal.southbound.session",
+    "nfvportal.lib.wire",
+]
+
+
+@pytest.mark.parametrize("module", PURE_MODULES)
+def test_module_loads_no_framework(module: str) -> None:
+    """Importing an engine, an agent role or the lab in a fresh interpreter loads neither Django nor Celery."""
+    code = (
+        f"import sys, importlib; importlib.import_module({module!r}); "
+        "bad = sorted({name.split('.')[0] for name in sys.modules} & {'django', 'celery', 'channels', 'kombu'}); "
+        "print(','.join(bad))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == ""
+
+
+def test_every_engine_module_is_checked_for_purity() -> None:
+    """A new engine file must be listed above."""
+    engines = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for path in ROOT.glob("apps/*/engine/*.py")
+        if path.name != "__init__.py"
+    }
+    assert engines <= set(PURE_MODULES)
+
+
+def test_no_psycopg3_in_the_environment() -> None:
+    """Django would silently prefer it to psycopg2."""
+    done = subprocess.run([sys.executable, "-c", "import psycopg"], capture_output=True, check=False)
+    assert done.returncode != 0
