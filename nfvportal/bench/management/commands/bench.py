@@ -5,8 +5,10 @@ import json
 import sys
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from nfvportal.bench.results import result_write
 from nfvportal.bench.rows import BenchOptions, format_table
 from nfvportal.bench.suites import SUITES, suite_run
 from nfvportal.lib.errors import InvalidInputError
@@ -37,9 +39,10 @@ class Command(BaseCommand):
             except InvalidInputError as error:
                 raise CommandError(str(error)) from error
             all_met &= all(row.ok is not False for row in outcome["rows"])
+            line = json.dumps({**outcome, "rows": [row.as_json() for row in outcome["rows"]]})
+            result_write(settings.PATHS.state, name, line)
             if options["json"]:
-                rows = [row.as_json() for row in outcome["rows"]]
-                self.stdout.write(json.dumps({**outcome, "rows": rows}))
+                self.stdout.write(line)
             else:
                 machine = ", ".join(f"{key} {value}" for key, value in outcome["machine"].items())
                 self.stdout.write(f"{outcome['title']} ({name}; {machine}; seed {bench.seed})")

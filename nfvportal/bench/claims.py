@@ -1,0 +1,50 @@
+"""TABLE: what we claim, what papers and peers report, and which benchmark figure stands for us."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One claim.
+
+    Args:
+        claim: in operator words.
+        paper: what the publication reports; empty where its figures are not at hand (never guessed).
+        peer: what systems in use do, with their name.
+        suite: benchmark suite that measures us.
+        figure: name of the row in that suite.
+    """
+
+    claim: str
+    paper: str
+    peer: str
+    suite: str
+    figure: str
+
+
+CLAIMS: tuple[Claim, ...] = (
+    Claim(
+        "A black-holed WAN link costs little of the traffic",
+        "",
+        "kernel MPTCP alone: measured in the same run (figure mptcp_alone_lost)",
+        "wan",
+        "mptcp_reroute_lost",
+    ),
+    Claim(
+        "Failover beats kernel MPTCP alone by a factor",
+        "",
+        "kernel MPTCP alone = 1",
+        "wan",
+        "lost_improvement",
+    ),
+    Claim(
+        "UDP, which has no subflows, fails over too",
+        "",
+        "mwan3 about 50 s, pfSense 14 s or more, OpenMPTCProuter 9 to 15 s, Cisco SD-WAN about 7 s, FRR BFD 0.9 s",
+        "wan",
+        "udp_gap",
+    ),
+    Claim("Several links are one pipe", "", "one link alone: its own rate", "wan", "aggregate_ratio"),
+    Claim("Ten thousand routes move at once", "", "route by route: 63 to 78 ms", "wan", "flip_10000_routes"),
+    Claim("An operator sees the failover as it happens", "", "no dashboard shows a failover's cost", "paint", "paint_p95"),
+)
