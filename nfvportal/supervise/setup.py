@@ -39,7 +39,13 @@ def run(arguments: list[str], doing: str, hint: str, env: dict[str, str] | None 
     started_s = time.monotonic()
     print(f"  {doing} ...", end="", flush=True)
     result = subprocess.run(
-        arguments, cwd=CHECKOUT, env=env, check=False, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        arguments,
+        cwd=CHECKOUT,
+        env=env,
+        check=False,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )
     if result.returncode != 0:
         print(" failed")
@@ -103,7 +109,9 @@ def want_packages(packages: list[str], without_them: str) -> None:
 
 def system_tools_ensure() -> None:
     """Ask for the system programs the lab needs."""
-    missing = {tool: entry for tool, entry in SYSTEM_TOOLS.items() if shutil.which(tool, path=tool_path()) is None}
+    missing = {
+        tool: entry for tool, entry in SYSTEM_TOOLS.items() if shutil.which(tool, path=tool_path()) is None
+    }
     for package in sorted({package for package, _ in missing.values()}):
         effects = dict.fromkeys(effect for name, effect in missing.values() if name == package)
         want_packages([package], "; ".join(effects))
@@ -156,7 +164,11 @@ def venv_ensure() -> None:
 
 def clean_environment() -> dict[str, str]:
     """Return our environment without what an active virtual environment or a strange HOME would change."""
-    env = {k: v for k, v in os.environ.items() if k not in {"PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV", "PIP_USER"}}
+    env = {
+        k: v
+        for k, v in os.environ.items()
+        if k not in {"PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV", "PIP_USER"}
+    }
     env["PIP_REQUIRE_VIRTUALENV"] = "0"
     home = Path(env.get("HOME") or "/nonexistent")
     if not os.access(home, os.W_OK):
@@ -228,7 +240,9 @@ def lock_make() -> None:
             "--generate-hashes", "--no-emit-index-url", "--no-annotate", "--custom-compile-command", "make lock",
             "--upgrade", f"requirements/{name}.in", "-o", f"requirements/{name}.txt",
         ]  # fmt: skip
-        run(command, f"requirements/{name}.txt", "Is the Python package index reachable?", clean_environment())
+        run(
+            command, f"requirements/{name}.txt", "Is the Python package index reachable?", clean_environment()
+        )
     run([*npm_command(), "install", "--package-lock-only"], "package-lock.json", "", clean_environment())
 
 
@@ -240,8 +254,19 @@ def clean() -> None:
 
     paths = Paths.from_env({}, CHECKOUT)
     if pid := supervisor_pid(paths):
-        raise SetupError(f"A portal is running here (process {pid}). Stop it first: make clean removes its data.")
-    names = [".venv", "node_modules", "var", ".npm-cache", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".hypothesis"]
+        raise SetupError(
+            f"A portal is running here (process {pid}). Stop it first: make clean removes its data."
+        )
+    names = [
+        ".venv",
+        "node_modules",
+        "var",
+        ".npm-cache",
+        ".mypy_cache",
+        ".pytest_cache",
+        ".ruff_cache",
+        ".hypothesis",
+    ]
     for target in [*(CHECKOUT / name for name in names), paths.run]:
         shutil.rmtree(target, ignore_errors=True)
     for cache in CHECKOUT.rglob("__pycache__"):
@@ -267,7 +292,12 @@ def main(arguments: list[str]) -> int:
     if sys.platform != "linux":
         print("nfvportal runs on Linux only: agents and the lab need its kernel.", file=sys.stderr)
         return 1
-    targets = {"run": lambda: prepare("run"), "test": lambda: prepare("test"), "lock": lock_make, "clean": clean}
+    targets = {
+        "run": lambda: prepare("run"),
+        "test": lambda: prepare("test"),
+        "lock": lock_make,
+        "clean": clean,
+    }
     if len(arguments) != 1 or arguments[0] not in targets:
         print(f"usage: setup.py {'|'.join(targets)}", file=sys.stderr)
         return 2

@@ -1,0 +1,1 @@
+"""Fixtures for all tests. The servers start earlier, in ``tests/support/services.py``."""
