@@ -1,0 +1,1 @@
+"""The test bed: real Linux network namespaces joined by emulated links. Imports nothing."""
