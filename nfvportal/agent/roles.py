@@ -1,0 +1,25 @@
+"""TABLE: role name -> ``module:Class``. Roles are named as strings, so that the ground imports no app."""
+
+from importlib import import_module
+from typing import cast
+
+from nfvportal.agent.role import Role, RoleContext
+from nfvportal.lib.errors import InvalidInputError
+
+ROLES: dict[str, str] = {
+    "wan.gateway": "apps.wan.agent.gateway:Gateway",
+    "wan.host": "apps.wan.agent.host:Host",
+    "lab.traffic": "nfvportal.lab.traffic.role:Traffic",
+}
+
+
+def load_role(name: str, context: RoleContext) -> Role:
+    """Import a role and make one.
+
+    Raises:
+        InvalidInputError: no role of that name.
+    """
+    if name not in ROLES:
+        raise InvalidInputError("role", f"must be one of {', '.join(sorted(ROLES))}, not {name!r}")
+    module, _, cls = ROLES[name].partition(":")
+    return cast(Role, getattr(import_module(module), cls)(context))
