@@ -25,7 +25,9 @@ Check = Callable[[str, object], None]
 def _text(limit: int, *, empty: bool = False) -> Check:
     def check(field: str, value: object) -> None:
         if not isinstance(value, str) or len(value) > limit or (not value and not empty) or "\x00" in value:
-            raise InvalidInputError(field, f"must be text of {0 if empty else 1} to {limit} characters without NUL")
+            raise InvalidInputError(
+                field, f"must be text of {0 if empty else 1} to {limit} characters without NUL"
+            )
 
     return check
 
