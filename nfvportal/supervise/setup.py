@@ -138,12 +138,12 @@ def venv_ensure() -> None:
     """Make the virtual environment, or make it anew when its Python is gone or too old."""
     probe = [str(VENV_PYTHON), "-I", "-c", "import sys, pip; sys.exit(sys.version_info < (3, 11))"]
     stamp = VENV / "stamp.place"
-    if VENV_PYTHON.exists() and is_stamped(stamp, str(VENV)):
-        if subprocess.run(probe, check=False, capture_output=True).returncode == 0:
-            return
+    is_ours = VENV_PYTHON.exists() and is_stamped(stamp, str(VENV))
+    if is_ours and subprocess.run(probe, check=False, capture_output=True).returncode == 0:
+        return
     try:
-        import ensurepip  # noqa: F401, PLC0415  # Debian splits it off into python3-venv
-        import venv  # noqa: F401, PLC0415
+        import ensurepip  # noqa: F401  # Debian splits it off into python3-venv
+        import venv  # noqa: F401
     except ImportError:
         if not is_debian_root():
             raise SetupError(
@@ -249,8 +249,8 @@ def lock_make() -> None:
 def clean() -> None:
     """Remove what our commands made, unless a portal runs here."""
     sys.path.insert(0, str(CHECKOUT))
-    from nfvportal.supervise.locks import supervisor_pid  # noqa: PLC0415  # the path is set just above
-    from nfvportal.supervise.paths import Paths  # noqa: PLC0415
+    from nfvportal.supervise.locks import supervisor_pid  # the path is set just above
+    from nfvportal.supervise.paths import Paths
 
     paths = Paths.from_env({}, CHECKOUT)
     if pid := supervisor_pid(paths):
