@@ -22,6 +22,7 @@ from nfvportal.lib.errors import InvalidInputError
 from nfvportal.lib.wire import Frame
 
 logger = logging.getLogger(__name__)
+RECONNECT_CAP_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +129,7 @@ class Agent:
             self._outbox.add_event(role, f"{role}.state", state, time.time())
 
     async def _talk(self) -> None:
-        backoff = Backoff(self._rng)
+        backoff = Backoff(self._rng, cap_s=RECONNECT_CAP_S)
         while True:
             started_s = time.monotonic()
             reason = await self._converse()
