@@ -1,0 +1,1 @@
+"""Sites, devices, interfaces and links: the only tables that the apps share."""
