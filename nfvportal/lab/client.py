@@ -36,11 +36,23 @@ class LabClient:
         return self.ask({"op": "status"})
 
     def fault(
-        self, link: str, kind: str, value: float | None = None, duration_s: float | None = None, seed: int | None = None
+        self,
+        link: str,
+        kind: str,
+        value: float | None = None,
+        duration_s: float | None = None,
+        seed: int | None = None,
     ) -> dict[str, Any]:
         """Start a fault; ``at_s`` in the result is the epoch time at which the link changed."""
         return self.ask(
-            {"op": "fault", "link": link, "kind": kind, "value": value, "duration_s": duration_s, "seed": seed}
+            {
+                "op": "fault",
+                "link": link,
+                "kind": kind,
+                "value": value,
+                "duration_s": duration_s,
+                "seed": seed,
+            }
         )
 
     def clear(self, link: str) -> dict[str, Any]:

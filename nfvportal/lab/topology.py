@@ -20,7 +20,9 @@ NAME_PATTERN = re.compile(r"[a-z][a-z0-9-]{0,31}")
 INTERFACE_PATTERN = re.compile(r"[a-z][a-z0-9-]{0,14}")
 ROLE_PATTERN = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
 # Words that ``ip`` would read as one of its own keywords.
-INTERFACE_WORDS_TAKEN = frozenset({"all", "default", "dev", "lo", "name", "peer", "type", "up", "down", "via", "wan", "group"})
+INTERFACE_WORDS_TAKEN = frozenset(
+    {"all", "default", "dev", "lo", "name", "peer", "type", "up", "down", "via", "group"}
+)
 
 NodeKind = Literal["host", "gateway", "bridge"]
 NODE_KINDS = ("host", "gateway", "bridge")
@@ -151,7 +153,9 @@ def load_topology(name: str, directory: Path = TOPOLOGIES) -> Topology:
     """
     path = Path(name) if name.endswith(".yml") else directory / f"{name}.yml"
     if not name.endswith(".yml") and name not in list_topologies(directory):
-        raise InvalidInputError("topology", f"must be one of {', '.join(list_topologies(directory))}, or a .yml file")
+        raise InvalidInputError(
+            "topology", f"must be one of {', '.join(list_topologies(directory))}, or a .yml file"
+        )
     try:
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:
@@ -172,8 +176,12 @@ def parse_topology(name: str, text: str) -> Topology:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InvalidInputError("", f"must be YAML ({' '.join(str(error).split())})") from error
     top = _mapping(tree, "", {"title", "nodes", "links"}, required={"nodes", "links"})
-    nodes = tuple(_node(key, value, f"nodes.{key}") for key, value in _named(top["nodes"], "nodes", NODES_MAX))
-    links = tuple(_link(key, value, f"links.{key}") for key, value in _named(top["links"], "links", LINKS_MAX))
+    nodes = tuple(
+        _node(key, value, f"nodes.{key}") for key, value in _named(top["nodes"], "nodes", NODES_MAX)
+    )
+    links = tuple(
+        _link(key, value, f"links.{key}") for key, value in _named(top["links"], "links", LINKS_MAX)
+    )
     _check_plugs(nodes, links)
     return Topology(name=name, title=_text(top.get("title", name), "title"), nodes=nodes, links=links)
 
@@ -187,7 +195,8 @@ def _node(name: str, value: object, field: str) -> Node:
         for key, body in _named(tree["interfaces"], f"{field}.interfaces", 16, INTERFACE_PATTERN)
     )
     routes = tuple(
-        _route(body, f"{field}.routes[{index}]") for index, body in enumerate(_items(tree.get("routes", []), f"{field}.routes"))
+        _route(body, f"{field}.routes[{index}]")
+        for index, body in enumerate(_items(tree.get("routes", []), f"{field}.routes"))
     )
     roles = tuple(
         _matching(role, ROLE_PATTERN, f"{field}.roles[{index}]")
@@ -226,7 +235,9 @@ def _route(value: object, field: str) -> Route:
             raise InvalidInputError(f"{field}.to", "must be default or a prefix, e.g. 10.2.0.0/24") from error
     via = str(_ipv4_interface(f"{tree['via']}/32", f"{field}.via").ip)
     metric = tree.get("metric")
-    return Route(target, via, None if metric is None else int(_number(metric, f"{field}.metric", 0, 2**32 - 1)))
+    return Route(
+        target, via, None if metric is None else int(_number(metric, f"{field}.metric", 0, 2**32 - 1))
+    )
 
 
 def _link(name: str, value: object, field: str) -> Link:
@@ -271,18 +282,24 @@ def _check_plugs(nodes: tuple[Node, ...], links: tuple[Link, ...]) -> None:
         raise InvalidInputError(f"nodes.{node_name}.interfaces.{interface_name}", "must hold a link")
 
 
-def _mapping(value: object, field: str, allowed: set[str], required: set[str] = frozenset()) -> dict[str, Any]:  # type: ignore[assignment]
+def _mapping(
+    value: object, field: str, allowed: set[str], required: set[str] = frozenset()
+) -> dict[str, Any]:  # type: ignore[assignment]
     if not isinstance(value, dict):
         raise InvalidInputError(field, "must be a mapping")
     for key in value:
         if key not in allowed:
-            raise InvalidInputError(f"{field}.{key}".lstrip("."), f"unknown; must be one of {', '.join(sorted(allowed))}")
+            raise InvalidInputError(
+                f"{field}.{key}".lstrip("."), f"unknown; must be one of {', '.join(sorted(allowed))}"
+            )
     for key in sorted(required - value.keys()):
         raise InvalidInputError(f"{field}.{key}".lstrip("."), "is required")
     return value
 
 
-def _named(value: object, field: str, limit: int, pattern: re.Pattern[str] = NAME_PATTERN) -> Iterator[tuple[str, object]]:
+def _named(
+    value: object, field: str, limit: int, pattern: re.Pattern[str] = NAME_PATTERN
+) -> Iterator[tuple[str, object]]:
     if not isinstance(value, dict) or not value or len(value) > limit:
         raise InvalidInputError(field, f"must be a mapping of 1 to {limit} names")
     for key, body in value.items():
