@@ -24,6 +24,7 @@ from nfvportal.supervise.paths import Paths
 
 NOBODY_ID = 65534
 MAJOR_MIN = 14
+SYSTEM_FOLDERS = Path("/usr/lib/postgresql")
 NAMESPACE = ("unshare", "-U", f"--map-user={NOBODY_ID}", f"--map-group={NOBODY_ID}")
 ROOT_MAP_NAME = "portal"
 
@@ -153,7 +154,7 @@ def binaries_find(env: Mapping[str, str]) -> Path:
     if env.get("NFV_SYSTEM_SERVICES") == "1":
         on_path = shutil.which("postgres")
         candidates = [Path(on_path).parent] if on_path else []
-        candidates += sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=_folder_major, reverse=True)
+        candidates += sorted(SYSTEM_FOLDERS.glob("*/bin"), key=_folder_major, reverse=True)
         for folder in candidates:
             if (folder / "initdb").exists() and binaries_major(folder) >= MAJOR_MIN:
                 return folder
