@@ -1,0 +1,1 @@
+"""The home page: health of each part and the event log."""
