@@ -45,6 +45,8 @@ def _plain(fields: Mapping[str, Any] | None) -> Any:
         return None
     encoder = DjangoJSONEncoder()
     return {
-        name: value if isinstance(value, str | int | float | bool | list | dict | None) else encoder.default(value)
+        name: value
+        if isinstance(value, str | int | float | bool | list | dict | None)
+        else encoder.default(value)
         for name, value in fields.items()
     }

@@ -16,7 +16,9 @@ class Site(models.Model):
 
     name = models.CharField(max_length=64, unique=True, validators=[validate_name])
     title = models.CharField(max_length=200, blank=True, default="")
-    latitude = models.FloatField(null=True, blank=True, validators=[MinValueValidator(-90), MaxValueValidator(90)])
+    latitude = models.FloatField(
+        null=True, blank=True, validators=[MinValueValidator(-90), MaxValueValidator(90)]
+    )
     longitude = models.FloatField(
         null=True, blank=True, validators=[MinValueValidator(-180), MaxValueValidator(180)]
     )
@@ -110,7 +112,10 @@ class Link(models.Model):
         validators=[MinValueValidator(1), MaxValueValidator(MAX_RATE_BPS)], help_text="bit/s"
     )
     delay_ms = models.FloatField(
-        null=True, blank=True, validators=[MinValueValidator(0), MaxValueValidator(60_000)], help_text="one way, ms"
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(0), MaxValueValidator(60_000)],
+        help_text="one way, ms",
     )
     provider = models.CharField(max_length=100, blank=True, default="")
     cost_per_gb = models.DecimalField(

@@ -1,0 +1,1 @@
+"""The manners of the REST API: problem details, strict input, keyset pages, entity tags, tokens, permissions."""
