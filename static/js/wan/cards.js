@@ -90,9 +90,9 @@ function update(card, link, nowS, streamStale) {
   setText(find(".big", card), rate(link.goodputBps));
   setText(find(".capacity", card), ` of ${rate(link.capacityBps)}`);
   find("progress", card).value = link.capacityBps ? Math.min(1, (link.goodputBps ?? 0) / link.capacityBps) : 0;
-  setText(find('[data-measure="rtt"]', card), milliseconds(link.rttMs));
+  setText(find('[data-measure="rtt"]', card), link.state === "down" ? "–" : milliseconds(link.rttMs));
   setText(find('[data-measure="loss"]', card), percent(link.lossRatio));
-  setText(find('[data-measure="jitter"]', card), milliseconds(link.jitterMs));
+  setText(find('[data-measure="jitter"]', card), link.state === "down" ? "–" : milliseconds(link.jitterMs));
   setData(card, "fresh", link.isStale || streamStale ? "stale" : "live");
   setText(find(".stale-note", card), staleWords(link, nowS, streamStale));
   showRiding(card, link);

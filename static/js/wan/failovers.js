@@ -87,9 +87,10 @@ export function showFailoverChart(holder, failovers) {
   layout.barmode = "stack";
   layout.bargap = 0.35;
   layout.height = 70 + shown.length * 30;
+  layout.yaxis.ticksuffix = " ";
   Object.assign(layout.xaxis, { title: { text: "ms" }, rangemode: "tozero" });
   const longest = Math.max(...annotations(shown).map((note) => note.x), 1);
-  layout.xaxis.range = [0, longest * 1.3];
+  layout.xaxis.range = [0, longest * (holder.clientWidth < 500 ? 1.7 : 1.25)];
   Object.assign(layout.yaxis, { type: "category", showgrid: false });
   layout.annotations = annotations(shown);
   draw(holder, traces(shown), layout);

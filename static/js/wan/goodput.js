@@ -54,7 +54,7 @@ function trace(link, index, values, times) {
 function layoutOf(links, nowS) {
   const layout = baseLayout();
   const ceiling = links.reduce((sum, link) => sum + (link.capacityBps ?? 0), 0) / 1e6;
-  Object.assign(layout.xaxis, { type: "date", range: [new Date((nowS - WINDOW_S) * 1000), new Date(nowS * 1000)], nticks: 6, tickformat: "%H:%M:%S", showgrid: false });
+  Object.assign(layout.xaxis, { type: "date", range: [new Date((nowS - WINDOW_S) * 1000), new Date(nowS * 1000)], nticks: 6, tickformat: "%H:%M", tickangle: 0, showgrid: false });
   Object.assign(layout.yaxis, { title: { text: "Mbit/s" }, range: [0, Math.max(1, ceiling * 1.08)] });
   layout.hovermode = "x unified";
   layout.shapes = [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: ceiling, y1: ceiling, line: { color: token("--line-strong"), width: 1, dash: "dash" } }];

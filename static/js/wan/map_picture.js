@@ -4,8 +4,8 @@ import { makeSvg } from "../dom.js";
 import { rate } from "../format.js";
 
 const BOX = 44;
-const BOX_WIDTH = 168;
-const NARROW_WIDTH = 400;
+const BOX_WIDTH = 172;
+const NARROW_WIDTH = 420;
 const WIDE_WIDTH = 620;
 const NARROW_ROW = 58;
 const WIDE_ROW = 76;
@@ -16,6 +16,8 @@ function sizes(holder) {
   const width = isNarrow ? NARROW_WIDTH : WIDE_WIDTH;
   return { width, row: isNarrow ? NARROW_ROW : WIDE_ROW, left: 2, right: width - BOX_WIDTH - 2 };
 }
+
+const megabits = (bps) => (typeof bps === "number" ? (bps / 1e6).toFixed(1) : "–");
 
 const centre = (index, count, height) => ((index + 0.5) * height) / count;
 
@@ -65,7 +67,7 @@ export function showMap(holder, subnets, links) {
   });
   links.forEach((link, index) => {
     const y = centre(index, links.length, height);
-    const words = link.state === "up" ? `${rate(link.goodputBps)} of ${rate(link.capacityBps)}` : link.state.replace("_", " ");
+    const words = link.state === "up" ? `${megabits(link.goodputBps)} of ${rate(link.capacityBps)}` : link.state.replace("_", " ");
     const group = box(size.right, y, link.name, words);
     group.firstChild.setAttribute("data-series", index % 5);
     if (link.state === "down") group.append(cross(size.right + BOX_WIDTH - 20, y));
