@@ -1,0 +1,1 @@
+"""The live stream: from ``publish`` in any process to every subscribed browser."""
