@@ -6,7 +6,8 @@ from django.db import models
 class AuditEntry(models.Model):
     """One change that somebody made.
 
-    ``actor`` is the user name at that time (no foreign key: the entry outlives the user); empty means the portal itself.
+    ``actor`` is the user name at that time (no foreign key: the entry outlives the user);
+    empty means the portal itself.
     """
 
     at = models.DateTimeField(auto_now_add=True)

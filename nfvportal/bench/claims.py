@@ -46,5 +46,11 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim("Several links are one pipe", "", "one link alone: its own rate", "wan", "aggregate_ratio"),
     Claim("Ten thousand routes move at once", "", "route by route: 63 to 78 ms", "wan", "flip_10000_routes"),
-    Claim("An operator sees the failover as it happens", "", "no dashboard shows a failover's cost", "paint", "paint_p95"),
+    Claim(
+        "An operator sees the failover as it happens",
+        "",
+        "no dashboard shows a failover's cost",
+        "paint",
+        "paint_p95",
+    ),
 )

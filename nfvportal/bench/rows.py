@@ -80,4 +80,7 @@ def format_table(rows: Sequence[Row]) -> str:
         verdict = {True: "yes", False: "NO", None: ""}[row.ok]
         cells.append((row.figure, value, row.unit, goal, verdict, str(row.n), spread))
     widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
-    return "\n".join("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in cells)
+    return "\n".join(
+        "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
+        for line in cells
+    )

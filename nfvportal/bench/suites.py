@@ -21,7 +21,9 @@ class Suite:
 
 SUITES: dict[str, Suite] = {
     "lab": Suite("tests.benchmarks.lab", "Accuracy of the lab's link emulation"),
-    "wan": Suite("tests.benchmarks.wan", "Failover on topology branch: stall, lost milliseconds, aggregation"),
+    "wan": Suite(
+        "tests.benchmarks.wan", "Failover on topology branch: stall, lost milliseconds, aggregation"
+    ),
     "live": Suite("tests.benchmarks.live", "From publish to a hundred browsers"),
     "paint": Suite("tests.benchmarks.paint", "From a fault to the change painted in Chromium"),
 }

@@ -57,7 +57,7 @@ class Device(models.Model):
     roles = models.JSONField(
         default=list, blank=True, validators=[validate_roles], help_text=f"list of: {', '.join(ROLES)}"
     )
-    token_hash = models.CharField(max_length=64, unique=True, null=True, blank=True, editable=False)  # noqa: DJ001
+    token_hash = models.CharField(max_length=64, unique=True, null=True, blank=True, editable=False)
     token_prefix = models.CharField(max_length=16, blank=True, default="", editable=False)
     token_rotated_at = models.DateTimeField(null=True, blank=True, editable=False)
     status = models.CharField(

@@ -10,7 +10,16 @@ from nfvportal.jobs.models import Job
 class JobAdmin(admin.ModelAdmin[Job]):
     """Read-only list of jobs."""
 
-    list_display = ("id", "kind", "state", "progress_ratio", "created_by", "created_at", "finished_at", "attempt")
+    list_display = (
+        "id",
+        "kind",
+        "state",
+        "progress_ratio",
+        "created_by",
+        "created_at",
+        "finished_at",
+        "attempt",
+    )
     list_filter = ("state", "kind")
     search_fields = ("id", "message", "error")
     list_select_related = ("created_by",)

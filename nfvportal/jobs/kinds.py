@@ -25,5 +25,7 @@ class JobKind:
 
 JOB_KINDS: dict[str, JobKind] = {
     "lab.fault": JobKind("nfvportal.testbed.fault_job:run", "control", "Fault in the lab"),
-    "inventory.import_csv": JobKind("nfvportal.inventory.import_job:run", "engine", "Import of the inventory", Role.ADMIN),
+    "inventory.import_csv": JobKind(
+        "nfvportal.inventory.import_job:run", "engine", "Import of the inventory", Role.ADMIN
+    ),
 }

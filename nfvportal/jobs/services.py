@@ -34,7 +34,9 @@ def job_start(*, kind: str, params: Mapping[str, Any], user: User | None) -> Job
         raise InvalidInputError("kind", f"must be one of {', '.join(sorted(JOB_KINDS))}")
     with transaction.atomic():
         job = Job.objects.create(kind=kind, params=dict(params), created_by=user, enqueued_at=timezone.now())
-        audit_record(actor=user, action="jobs.start", subject=str(job.id), before=None, after={"kind": kind, **params})
+        audit_record(
+            actor=user, action="jobs.start", subject=str(job.id), before=None, after={"kind": kind, **params}
+        )
         transaction.on_commit(lambda: _announce(job))
         transaction.on_commit(lambda: enqueue(job), robust=True)
     return job
@@ -98,7 +100,12 @@ def job_finish(*, job: Job, state: JobState, result: Any = None, error: str = ""
     progress = 1.0 if state == JobState.SUCCEEDED else job.progress_ratio
     with transaction.atomic():
         written = _run_rows(job).update(
-            state=state, result=result, error=error, finished_at=now, heartbeat_at=now, progress_ratio=progress
+            state=state,
+            result=result,
+            error=error,
+            finished_at=now,
+            heartbeat_at=now,
+            progress_ratio=progress,
         )
         if written:
             fresh = Job.objects.select_related("created_by").get(pk=job.pk)

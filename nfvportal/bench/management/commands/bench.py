@@ -23,8 +23,12 @@ class Command(BaseCommand):
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the command's arguments."""
         parser.add_argument("suites", nargs="+", metavar="SUITE", help=f"{', '.join(SUITES)}, or all")
-        parser.add_argument("--json", action="store_true", help="print one JSON object per suite, a line each")
-        parser.add_argument("--quick", action="store_true", help="short runs that only prove that the suite works")
+        parser.add_argument(
+            "--json", action="store_true", help="print one JSON object per suite, a line each"
+        )
+        parser.add_argument(
+            "--quick", action="store_true", help="short runs that only prove that the suite works"
+        )
         parser.add_argument("--seed", type=int, default=1, help="seed of every random choice")
         parser.add_argument("--repetitions", type=int, default=None, help="repetitions per case")
 
