@@ -147,16 +147,19 @@ class Supervisor:
         self.say(f"  {child.spec.name:<18} not on this machine:\n{child.tail()}")
 
     def begin_task(
-        self, name: str, argv: list[str], env: Mapping[str, str], cwd: Path
+        self, name: str, argv: list[str], env: Mapping[str, str], cwd: Path, *, answers: bool = True
     ) -> "subprocess.Popen[bytes]":
-        """Start a process that does one thing and ends; its standard output is its answer, the rest its log."""
+        """Start a process that does one thing and ends.
+
+        Its standard output is its answer (or, without ``answers``, goes where ours goes), the rest its log.
+        """
         with (self.logs / f"{name}.log").open("wb") as log:
             task = subprocess.Popen(
                 argv,
                 env=dict(env),
                 cwd=cwd,
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
+                stdout=subprocess.PIPE if answers else None,
                 stderr=log,
                 start_new_session=True,
                 preexec_fn=tether(signal.SIGKILL),
@@ -189,8 +192,12 @@ class Supervisor:
         if self.stop_count:
             raise StopRequested
 
-    def watch(self, each_round: Callable[[], None]) -> None:
-        """Keep all children alive until a stop signal comes; call ``each_round`` after every look.
+    def tails(self) -> str:
+        """Return the end of every log."""
+        return "\n".join(f"--- {child.spec.name}\n{child.tail()}" for child in self.children)
+
+    def watch(self, round_done: Callable[[], bool]) -> None:
+        """Keep all children alive until ``round_done``, asked after every look, returns true.
 
         Raises:
             StopRequested: a signal came.
@@ -198,7 +205,8 @@ class Supervisor:
         while True:
             self.check_stop()
             self.tick(time.monotonic())
-            each_round()
+            if round_done():
+                return
             self._sleep(WATCH_POLL_S)
 
     def tick(self, now_s: float) -> None:

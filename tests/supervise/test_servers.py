@@ -100,7 +100,7 @@ def test_missing_system_server_says_what_to_install(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr("nfvportal.supervise.postgres.SYSTEM_FOLDERS", tmp_path)
     for find in (binaries_find, valkey_find):
-        with pytest.raises(SuperviseError, match="NFV_SYSTEM_SERVICES=1, but no|neither valkey-server"):
+        with pytest.raises(SuperviseError, match=r"NFV_SYSTEM_SERVICES=1, but no|neither valkey-server"):
             find({"NFV_SYSTEM_SERVICES": "1"})
 
 

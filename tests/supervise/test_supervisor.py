@@ -130,7 +130,7 @@ def test_a_steady_childs_crash_counts_as_the_first() -> None:
 def test_a_stop_signal_ends_the_watch(supervisor: Supervisor) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
     with pytest.raises(StopRequested):
-        supervisor.watch(lambda: None)
+        supervisor.watch(lambda: False)
 
 
 def test_a_deaf_child_is_killed_when_its_time_is_up(supervisor: Supervisor) -> None:
@@ -189,7 +189,7 @@ with Supervisor(base, lock_fd, lambda text: None) as supervisor:
     ]
     supervisor.wait_ready(children)
     print(*[child.pid for child in children], flush=True)
-    supervisor.watch(lambda: None)
+    supervisor.watch(lambda: False)
 """
 
 

@@ -3,6 +3,8 @@
 import argparse
 import os
 import sys
+import tempfile
+from dataclasses import replace
 from typing import Any
 
 from django.core.management.base import BaseCommand
@@ -53,16 +55,36 @@ class Command(BaseCommand):
             demo=not options["no_demo"],
             topology=options["topology"],
         )
-        portal = Portal(Paths.from_env(os.environ, CHECKOUT), portal_options, os.environ, self._say)
         try:
-            with portal.running():
-                self._say("Ctrl-C stops it.")
-                portal.serve()
+            if options["check"]:
+                self._check(portal_options)
+            else:
+                self._run(portal_options)
         except SuperviseError as error:
             self.stderr.write(str(error))
             sys.exit(1)
         except StopRequested:
             self._say("Stopped.")
+
+    def _run(self, options: PortalOptions) -> None:
+        portal = Portal(Paths.from_env(os.environ, CHECKOUT), options, os.environ, self._say)
+        with portal.running():
+            self._say("Ctrl-C stops it.")
+            portal.serve()
+
+    def _check(self, options: PortalOptions) -> None:
+        """Run the round trip on a free port, in a temporary place unless NFV_STATE_DIR names one."""
+        with tempfile.TemporaryDirectory(prefix="nfvcheck-") as fresh:
+            given = (
+                {}
+                if os.environ.get("NFV_STATE_DIR")
+                else {"NFV_STATE_DIR": fresh, "NFV_RUN_DIR": fresh + "/run"}
+            )
+            env = {**os.environ, **given}
+            portal = Portal(Paths.from_env(env, CHECKOUT), replace(options, port=0), env, self._say)
+            with portal.running():
+                portal.check()
+        self._say("Check passed; everything has ended again.")
 
     def _say(self, text: str) -> None:
         self.stdout.write(text)
