@@ -7,7 +7,7 @@ from nfvportal.events.models import Event
 
 
 @admin.register(Event)
-class EventAdmin(admin.ModelAdmin[Event]):
+class EventAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only in its stubs
     """Read-only list of events."""
 
     list_display = ("at", "type", "severity", "subject", "device_name", "dispatched_at")

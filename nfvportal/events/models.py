@@ -25,7 +25,7 @@ class Event(models.Model):
     subject = models.CharField(max_length=200, blank=True, default="")
     device_name = models.CharField(max_length=64, blank=True, default="")
     data = models.JSONField(default=dict)
-    source_key = models.CharField(max_length=200, unique=True, null=True, blank=True)  # noqa: DJ001  NULL is not equal to NULL
+    source_key = models.CharField(max_length=200, unique=True, null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now())
     dispatched_at = models.DateTimeField(null=True, blank=True)
 

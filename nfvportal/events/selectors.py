@@ -35,7 +35,7 @@ def event_data(event: Event) -> EventData:
     }
 
 
-def event_list(*, type: str = "", severity: str = "", device: str = "") -> QuerySet[Event]:  # noqa: A002
+def event_list(*, type: str = "", severity: str = "", device: str = "") -> QuerySet[Event]:
     """Return events, newest first, optionally of one type, severity or device."""
     wanted = {"type": type, "severity": severity, "device_name": device}
     return Event.objects.filter(**{field: value for field, value in wanted.items() if value})

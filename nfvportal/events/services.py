@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
@@ -11,6 +11,7 @@ from django.utils import timezone
 from nfvportal.celery import app
 from nfvportal.events.models import Event
 from nfvportal.events.selectors import event_data
+from nfvportal.events.severities import SeverityName
 from nfvportal.live.publish import publish
 from nfvportal.reactions import REACTIONS
 
@@ -21,12 +22,10 @@ KEEP = timedelta(days=30)
 KEEP_COUNT = 500_000
 DELETE_BATCH = 5_000
 
-SeverityName = Literal["info", "warning", "alarm"]
-
 
 def event_publish(
     *,
-    type: str,  # noqa: A002
+    type: str,
     at_s: float,
     severity: SeverityName,
     subject: str,
@@ -95,17 +94,11 @@ def event_dispatch(event: Event) -> bool:
 
 def events_retain(*, keep: timedelta = KEEP, keep_count: int = KEEP_COUNT) -> int:
     """Delete events older than ``keep`` or beyond ``keep_count``, in small batches; return how many."""
-    newest_beyond = (
-        Event.objects.order_by("-id").values_list("id", flat=True)[keep_count : keep_count + 1].first()
-    )
+    beyond = Event.objects.order_by("-id").values_list("id", flat=True)[keep_count : keep_count + 1].first()
+    done = Event.objects.exclude(dispatched_at=None).order_by("id").values_list("id", flat=True)
     deleted = 0
-    for doomed in (
-        Event.objects.filter(at__lt=timezone.now() - keep),
-        Event.objects.filter(id__lte=newest_beyond or 0),
-    ):
-        while batch := list(
-            doomed.exclude(dispatched_at=None).order_by("id").values_list("id", flat=True)[:DELETE_BATCH]
-        ):
+    for doomed in (done.filter(at__lt=timezone.now() - keep), done.filter(id__lte=beyond or 0)):
+        while batch := list(doomed[:DELETE_BATCH]):
             deleted += Event.objects.filter(id__in=batch).delete()[0]
     return deleted
 

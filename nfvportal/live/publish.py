@@ -42,7 +42,7 @@ return seq
 """
 
 
-def publish(topic: str, type: str, data: Mapping[str, Any], at_s: float | None = None) -> None:  # noqa: A002
+def publish(topic: str, type: str, data: Mapping[str, Any], at_s: float | None = None) -> None:
     """Tell every browser that follows ``topic`` that something changed. Call it after commit.
 
     Args:
