@@ -115,7 +115,7 @@ function openDetail(panel) {
   };
   take(job);
   setInterval(() => !job.finished_at_s && showJob(panel, job), 1000);
-  openLive((stream) => stream.subscribe(`job:${job.id}`, (data) => take(data.job), (event, data) => take(data)));
+  openLive((stream) => stream.subscribe(`job:${job.id}`, (data) => take(data.job), (event, data) => data.id && take(data)));
 }
 
 const body = find("#jobs");

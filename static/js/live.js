@@ -56,7 +56,7 @@ export class LiveStream {
     return this;
   }
 
-  /** The portal's clock, in epoch seconds, by the smallest offset lately seen. */
+  /** The portal's clock, in epoch seconds. Only pings and snapshots carry it: events carry the clock of their source. */
   nowS() {
     const offset = this.offsetsMs.length ? Math.min(...this.offsetsMs) : 0;
     return (Date.now() - offset) / 1000;
@@ -121,7 +121,7 @@ export class LiveStream {
       return;
     }
     this.lastFrameMs = Date.now();
-    if (typeof frame.at_s === "number" && frame.type !== "snapshot") {
+    if (typeof frame.at_s === "number" && (frame.type === "ping" || frame.type === "snapshot")) {
       this.offsetsMs.push(this.lastFrameMs - frame.at_s * 1000);
       if (this.offsetsMs.length > 30) this.offsetsMs.shift();
     }

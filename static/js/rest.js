@@ -3,8 +3,8 @@
 /** What a refused call says: the problem document's words. */
 export class ProblemError extends Error {
   constructor(status, problem) {
-    const fields = Object.entries(problem?.errors ?? {}).map(([field, words]) => `${field}: ${[words].flat().map(String).join(" ")}`);
-    super([problem?.detail || problem?.title || `the portal answered ${status}`, ...fields].join(". "));
+    const fields = (problem?.errors ?? []).map((error) => `${error.field}: ${error.limit}`);
+    super([problem?.detail || problem?.title || `the portal answered ${status}`, ...fields].join("; "));
     this.status = status;
     this.problem = problem;
   }

@@ -1,0 +1,134 @@
+"""The WAN page on a real lab: fault, alarm, acknowledgement, restore, staleness."""
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from nfvportal.lab.client import LabClient, LabUnavailable
+from tests.browser.watch import WatchedPage, watched_page
+from tests.support.whole_portal import WholePortal
+
+FAILOVER_WITHIN_MS = 10_000
+RESTORE_WITHIN_MS = 90_000  # hold-down doubles with flaps, up to 60 s
+
+
+@pytest.fixture
+def lab(portal: WholePortal) -> Iterator[LabClient]:
+    """The portal's lab, with every fault cleared after the test."""
+    client = LabClient(portal.paths.lab_socket)
+    try:
+        links = [link["name"] for link in client.status()["links"]]
+    except LabUnavailable:
+        pytest.skip("no lab: user namespaces are forbidden here")
+    yield client
+    for link in links:
+        client.clear(link)
+
+
+@pytest.fixture
+def wan_page(admin_page: Page, watched: WatchedPage, lab: LabClient) -> Page:
+    """The WAN page with all links up and carrying measurements."""
+    watched.open("/wan/")
+    expect(admin_page.locator("#verdict")).to_have_attribute("data-state", "up", timeout=RESTORE_WITHIN_MS)
+    return admin_page
+
+
+def card(page: Page, link: str) -> Locator:
+    return page.locator(f'[data-link="{link}"]')
+
+
+def press_until_focused(page: Page, target: Locator, key: str = "Tab", limit: int = 60) -> None:
+    """Reach an element with the keyboard alone."""
+    for _ in range(limit):
+        if target.evaluate("(element) => element === document.activeElement"):
+            return
+        page.keyboard.press(key)
+    raise AssertionError(f"{key} does not reach {target}")
+
+
+def test_cards_show_what_an_operator_needs(wan_page: Page) -> None:
+    for link, capacity in (("fiber", "50.0 Mbit/s"), ("dsl", "20.0 Mbit/s"), ("lte", "10.0 Mbit/s")):
+        expect(card(wan_page, link)).to_contain_text(capacity)
+        expect(card(wan_page, link).locator('[data-measure="rtt"]')).to_contain_text("ms")
+        expect(card(wan_page, link)).to_have_attribute("data-fresh", "live")
+    expect(wan_page.locator(".riding [data-subnet]")).to_have_count(3)
+    expect(wan_page.locator("#goodput svg.main-svg").first).to_be_visible()
+
+
+def test_keyboard_only_fault_acknowledge_restore(browser: Browser, portal: WholePortal, lab: LabClient) -> None:
+    with watched_page(browser, portal.url) as watched:
+        page = watched.page
+        log_in_by_keyboard(watched, portal.password)
+        expect(page.locator("#verdict")).to_have_attribute("data-state", "up", timeout=RESTORE_WITHIN_MS)
+        page.keyboard.press("1")
+        expect(card(page, "fiber")).to_be_focused()
+        press_until_focused(page, page.get_by_role("button", name="Black-hole fiber"))
+        page.keyboard.press("Enter")
+        expect(card(page, "fiber")).to_have_attribute("data-state", "down", timeout=FAILOVER_WITHIN_MS)
+        alarm = page.locator(".alarm", has_text="fiber is down")
+        expect(alarm).to_be_visible()
+        expect(card(page, "fiber").locator("[data-subnet]")).to_have_count(0)
+        page.keyboard.press("k")
+        expect(alarm.get_by_role("button")).to_be_focused()
+        page.keyboard.press("Enter")
+        expect(alarm).to_have_count(0)
+        page.keyboard.press("1")
+        press_until_focused(page, page.get_by_role("button", name="Restore fiber"))
+        page.keyboard.press("Enter")
+        expect(card(page, "fiber")).to_have_attribute("data-state", "up", timeout=RESTORE_WITHIN_MS)
+        expect(page.locator("#failovers tr").first).to_contain_text("by admin")
+
+
+def log_in_by_keyboard(watched: WatchedPage, password: str) -> None:
+    watched.open("/login/?next=/wan/")
+    page = watched.page
+    press_until_focused(page, page.get_by_label("Username"))
+    page.keyboard.type("admin")
+    page.keyboard.press("Tab")
+    page.keyboard.type(password)
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/wan/")
+
+
+def test_alarm_stays_after_the_link_is_back(wan_page: Page, lab: LabClient) -> None:
+    lab.fault("dsl", "blackhole")
+    alarm = wan_page.locator(".alarm", has_text="dsl")
+    expect(alarm).to_be_visible(timeout=FAILOVER_WITHIN_MS)
+    lab.clear("dsl")
+    expect(card(wan_page, "dsl")).to_have_attribute("data-state", "up", timeout=RESTORE_WITHIN_MS)
+    expect(alarm).to_contain_text("back at")
+    wan_page.reload()
+    expect(wan_page.locator(".alarm", has_text="dsl")).to_be_visible()
+    wan_page.get_by_role("button", name="Acknowledge failover of dsl").first.click()
+    expect(wan_page.locator(".alarm", has_text="dsl")).to_have_count(0)
+
+
+def test_failover_table_has_the_parts(wan_page: Page, lab: LabClient) -> None:
+    before = wan_page.locator("#failovers tr").count()
+    lab.fault("fiber", "blackhole")
+    expect(wan_page.locator("#failovers tr")).to_have_count(before + 1, timeout=FAILOVER_WITHIN_MS)
+    row = wan_page.locator("#failovers tr").first
+    expect(row).to_contain_text("fiber")
+    expect(row.locator("td.figure").nth(0)).to_contain_text("ms")
+    expect(row.locator("td.figure").nth(3)).to_contain_text("ms", timeout=FAILOVER_WITHIN_MS)
+    expect(wan_page.locator("#failover-chart svg.main-svg").first).to_be_visible()
+
+
+def test_page_says_stale_when_the_stream_is_gone(wan_page: Page, watched: WatchedPage) -> None:
+    watched.expected += ["WebSocket connection", "ERR_INTERNET_DISCONNECTED"]
+    wan_page.context.set_offline(True)
+    status = wan_page.locator("#live-status .state")
+    expect(status).to_contain_text("stale since", timeout=30_000)
+    expect(card(wan_page, "fiber")).to_have_attribute("data-fresh", "stale")
+    expect(card(wan_page, "fiber").locator(".stale-note")).to_contain_text("Stale")
+    wan_page.context.set_offline(False)
+    expect(status).to_have_text("live", timeout=30_000)
+    expect(card(wan_page, "fiber")).to_have_attribute("data-fresh", "live")
+
+
+def test_agent_gone_is_marked_and_comes_back(wan_page: Page, lab: LabClient) -> None:
+    lab.agent_kill("gw-a")
+    expect(wan_page.locator('[data-agent="gw-a"], [data-link="fiber"][data-fresh="stale"]').first).to_be_visible(timeout=20_000)
+    expect(wan_page.locator('[data-agent="gw-a"]')).to_have_count(0, timeout=30_000)
+    expect(card(wan_page, "fiber")).to_have_attribute("data-fresh", "live", timeout=30_000)

@@ -1,0 +1,64 @@
+"""A page that remembers everything the browser complained about."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urljoin
+
+from playwright.sync_api import Browser, ConsoleMessage, Page
+
+# Runs before any script of the page; the messages reach us through the console.
+LISTEN = """
+addEventListener("securitypolicyviolation", (event) => {
+  console.error(`CSP ${event.effectiveDirective} blocked ${event.blockedURI} ${event.sample} in ${event.sourceFile}`);
+});
+"""
+
+
+@dataclass
+class WatchedPage:
+    """A page with its complaints; ``expected`` holds words of complaints a test provokes on purpose."""
+
+    page: Page
+    base_url: str
+    complaints: list[str] = field(default_factory=list)
+    expected: list[str] = field(default_factory=list)
+
+    def open(self, path: str) -> None:
+        """Go to a path of the portal."""
+        self.page.goto(urljoin(self.base_url, path))
+
+    def log_in(self, username: str, password: str, then: str = "/") -> None:
+        """Log in through the form and go on to a path."""
+        self.open(f"/login/?next={then}")
+        self.page.get_by_label("Username").fill(username)
+        self.page.get_by_label("Password").fill(password)
+        self.page.get_by_role("button", name="Log in").click()
+        self.page.wait_for_url(urljoin(self.base_url, then))
+
+    def unexpected(self) -> list[str]:
+        """Return the complaints that no test asked for."""
+        return [line for line in self.complaints if not any(words in line for words in self.expected)]
+
+
+@contextlib.contextmanager
+def watched_page(browser: Browser, base_url: str, **context_options: Any) -> Iterator[WatchedPage]:
+    """Open a page in a context of its own; on leaving, fail on every complaint that was not expected."""
+    context = browser.new_context(**context_options)
+    context.add_init_script(LISTEN)
+    page = context.new_page()
+    page.set_default_timeout(15_000)
+    watched = WatchedPage(page, base_url)
+
+    def on_console(message: ConsoleMessage) -> None:
+        if message.type in {"error", "warning"}:
+            watched.complaints.append(f"{message.type}: {message.text}")
+
+    page.on("console", on_console)
+    page.on("pageerror", lambda error: watched.complaints.append(f"exception: {error}"))
+    try:
+        yield watched
+        assert watched.unexpected() == []
+    finally:
+        context.close()
