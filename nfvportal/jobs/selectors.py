@@ -10,6 +10,7 @@ from nfvportal.jobs.kinds import JOB_KINDS
 from nfvportal.jobs.models import FINISHED_STATES, Job
 
 SNAPSHOT_JOBS = 50
+SHOWN_PARAM_LENGTH = 200
 
 
 class JobData(TypedDict):
@@ -44,7 +45,7 @@ def job_data(job: Job) -> JobData:
         "message": job.message,
         "error": job.error,
         "result": job.result,
-        "params": job.params,
+        "params": {name: _shorten(value) for name, value in job.params.items()},
         "created_by": job.created_by.get_username() if job.created_by else "",
         "created_at_s": job.created_at.timestamp(),
         "started_at_s": job.started_at.timestamp() if job.started_at else None,
@@ -52,6 +53,13 @@ def job_data(job: Job) -> JobData:
         "is_cancel_requested": job.cancel_requested_at is not None,
         "can_cancel": job.state not in FINISHED_STATES and job.cancel_requested_at is None,
     }
+
+
+def _shorten(value: object) -> object:
+    """Return a parameter for display: a whole uploaded file does not travel with every progress message."""
+    if isinstance(value, str) and len(value) > SHOWN_PARAM_LENGTH:
+        return f"{value[:SHOWN_PARAM_LENGTH]}… ({len(value)} characters)"
+    return value
 
 
 def job_list(*, state: str = "", kind: str = "") -> QuerySet[Job]:

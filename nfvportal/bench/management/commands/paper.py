@@ -23,7 +23,8 @@ class Command(BaseCommand):
             row = rows.get(claim.figure)
             ours = f"not measured here yet: make bench ({claim.suite})"
             if row is not None and row["value"] is not None:
-                ours = f"{row['value']:.4g} {row['unit']} (n={row['n']}{', quick run' if result and result['quick'] else ''})"
+                run = "quick run" if result and result["quick"] else "full run"
+                ours = f"{row['value']:.4g} {row['unit']} (n={row['n']}, {run})"
             self.stdout.write(claim.claim)
             self.stdout.write(f"  paper  {claim.paper or 'its figures are not at hand'}")
             self.stdout.write(f"  peer   {claim.peer}")
