@@ -73,7 +73,16 @@ class SiteAdmin(AuditedAdmin):
 class DeviceAdmin(AuditedAdmin):
     """Devices and their agents."""
 
-    list_display = ("name", "site", "kind", "role_names", "shown_status", "last_seen_at", "agent_version", "token_prefix")
+    list_display = (
+        "name",
+        "site",
+        "kind",
+        "role_names",
+        "shown_status",
+        "last_seen_at",
+        "agent_version",
+        "token_prefix",
+    )
     list_filter = ("status", "kind", "site")
     list_select_related = ("site",)
     search_fields = ("name", "note", "site__name", "site__title", "interfaces__name")
@@ -129,17 +138,25 @@ class DeviceAdmin(AuditedAdmin):
         if request.method == "POST" and form.is_valid():
             is_dry_run = form.cleaned_data["dry_run"]
             try:
-                done = devices_import(text=form.cleaned_data["file"], actor=request.user, is_dry_run=is_dry_run)
+                done = devices_import(
+                    text=form.cleaned_data["file"], actor=request.user, is_dry_run=is_dry_run
+                )
             except InvalidInputError as error:
                 form.add_error("file", str(error))
             else:
                 verb = "Would be" if is_dry_run else "Done:"
                 messages.success(
-                    request, f"{verb} {done.created} created, {done.updated} updated, {done.unchanged} unchanged."
+                    request,
+                    f"{verb} {done.created} created, {done.updated} updated, {done.unchanged} unchanged.",
                 )
                 if not is_dry_run:
                     return HttpResponseRedirect(reverse("admin:inventory_device_changelist"))
-        context = {**self.admin_site.each_context(request), "form": form, "title": "Import devices", "opts": Device._meta}
+        context = {
+            **self.admin_site.each_context(request),
+            "form": form,
+            "title": "Import devices",
+            "opts": Device._meta,
+        }
         return render(request, "admin/inventory/device/import.html", context)
 
 
@@ -174,7 +191,15 @@ class LinkAdmin(AuditedAdmin):
 class DesiredStateAdmin(admin.ModelAdmin[DesiredState]):
     """Desired states: to look at; they are made by the apps."""
 
-    list_display = ("device", "role", "revision", "applied_revision", "applied_ok", "applied_error", "applied_at")
+    list_display = (
+        "device",
+        "role",
+        "revision",
+        "applied_revision",
+        "applied_ok",
+        "applied_error",
+        "applied_at",
+    )
     list_filter = ("role", "applied_ok")
     list_select_related = ("device",)
 
