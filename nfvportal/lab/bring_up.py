@@ -2,10 +2,12 @@
 
 import shutil
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 
 from nfvportal.lab.kernel import inside_network, new_network, offloads_off, write_sysctls
-from nfvportal.lab.topology import Link, Node, Topology
+from nfvportal.lab.topology import Link, LinkEnd, Node, Topology
 
 _EVERY_NODE = {
     # Addresses of several subnets share one interface and answers may leave by another link than they came.
@@ -34,12 +36,15 @@ _GATEWAY = {
     # Replacing one nexthop must not rewrite every route that uses it.
     "net/ipv4/nexthop_compat_mode": "0",
 }
+# A lost address request is asked again after 100 ms, not 1 s: bring-up and healing are quick.
+_EVERY_INTERFACE = {"net/ipv4/neigh/{interface}/retrans_time_ms": "100"}
 # Relay ends carry other nodes' frames; the lab's own network stack must never speak on them.
 _LAB_ITSELF = {
     "net/ipv6/conf/all/disable_ipv6": "1",
     "net/ipv6/conf/default/disable_ipv6": "1",
     "net/ipv4/ip_forward": "0",
 }
+FIRST_INTERFACE_INDEX = 100
 
 
 class BringUpError(Exception):
@@ -87,10 +92,13 @@ def bring_up(topology: Topology) -> Network:
         # Before the interfaces come, so that they inherit the defaults.
         with inside_network(namespace_fds[node.name]):
             write_sysctls(_EVERY_NODE | (_GATEWAY if node.kind == "gateway" else {}))
+    # Indexes are unique across the lab: the kernel takes a veth whose ends have the same index for something else and
+    # lets its carrier wait up to a second.
+    indexes = count(FIRST_INTERFACE_INDEX)
     commands = [
         command
         for link in topology.links
-        for command in _link_commands(link, ports.get(link.name), namespace_fds)
+        for command in _link_commands(link, ports.get(link.name), namespace_fds, indexes)
     ]
     _ip_batch(commands, tuple(namespace_fds.values()))
     for pair in ports.values():
@@ -100,18 +108,27 @@ def bring_up(topology: Topology) -> Network:
         with inside_network(namespace_fds[node.name]):
             for interface in node.interfaces:
                 offloads_off(interface.name)
+                write_sysctls(
+                    {name.format(interface=interface.name): value for name, value in _EVERY_INTERFACE.items()}
+                )
             _ip_batch(_node_commands(node))
     return Network(topology, namespace_fds, ports)
 
 
-def _link_commands(link: Link, ports: RelayPorts | None, namespace_fds: dict[str, int]) -> list[str]:
-    place_a = f"{link.a.interface} netns /proc/self/fd/{namespace_fds[link.a.node]}"
-    place_b = f"{link.b.interface} netns /proc/self/fd/{namespace_fds[link.b.node]}"
+def _link_commands(
+    link: Link, ports: RelayPorts | None, namespace_fds: dict[str, int], indexes: Iterator[int]
+) -> list[str]:
+    def end(name: str, place: str = "") -> str:
+        return f"name {name} index {next(indexes)}{place}"
+
+    def node_end(link_end: LinkEnd) -> str:
+        return end(link_end.interface, f" netns /proc/self/fd/{namespace_fds[link_end.node]}")
+
     if ports is None:
-        return [f"link add name {place_a} type veth peer name {place_b}"]
+        return [f"link add {node_end(link.a)} type veth peer {node_end(link.b)}"]
     return [
-        f"link add name {ports.a} type veth peer name {place_a}",
-        f"link add name {ports.b} type veth peer name {place_b}",
+        f"link add {end(ports.a)} type veth peer {node_end(link.a)}",
+        f"link add {end(ports.b)} type veth peer {node_end(link.b)}",
         *(f"link set dev {port} arp off promisc on up" for port in (ports.a, ports.b)),
     ]
 

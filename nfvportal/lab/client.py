@@ -2,6 +2,7 @@
 
 import json
 import socket
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,18 @@ class LabClient:
     def down(self) -> dict[str, Any]:
         """End the lab and everything in it."""
         return self.ask({"op": "down"})
+
+    def wait_until_down(self, timeout_s: float = 10.0) -> None:
+        """Wait until the lab's control socket is gone.
+
+        Raises:
+            LabRefused: it is still there when time is up.
+        """
+        deadline_s = time.monotonic() + timeout_s
+        while Path(self._path).exists():
+            if time.monotonic() > deadline_s:
+                raise LabRefused(f"the lab at {self._path} is still there after {timeout_s:g} s")
+            time.sleep(0.02)
 
     def ask(self, request: dict[str, Any], timeout_s: float | None = None) -> dict[str, Any]:
         """Send one request and return its result.

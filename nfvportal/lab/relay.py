@@ -120,7 +120,9 @@ class Relay:
             return False
         order: dict[str, Any] = json.loads(data)
         if order["op"] == "set":
-            answer = {"at_s": self._set_fault(Fault(**order["fault"]) if order["fault"] else None)}
+            answer: dict[str, Any] = {
+                "at_s": self._set_fault(Fault(**order["fault"]) if order["fault"] else None)
+            }
         else:
             ab, ba = (asdict(side.direction.counters) for side in self._sides)
             answer = {"ab": ab, "ba": ba}

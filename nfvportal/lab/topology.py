@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from ipaddress import IPv4Interface, ip_interface, ip_network
 from pathlib import Path
@@ -283,8 +284,8 @@ def _check_plugs(nodes: tuple[Node, ...], links: tuple[Link, ...]) -> None:
 
 
 def _mapping(
-    value: object, field: str, allowed: set[str], required: set[str] = frozenset()
-) -> dict[str, Any]:  # type: ignore[assignment]
+    value: object, field: str, allowed: AbstractSet[str], required: AbstractSet[str] = frozenset()
+) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InvalidInputError(field, "must be a mapping")
     for key in value:
