@@ -109,7 +109,15 @@ class Paths:
         Raises:
             PermissionError: the run directory exists and belongs to someone else.
         """
-        for directory in (self.state, self.run, self.valkey_data, self.logs, self.agents, self.lab):
+        for directory in (
+            self.state,
+            self.state / "static",
+            self.run,
+            self.valkey_data,
+            self.logs,
+            self.agents,
+            self.lab,
+        ):
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         if self.run.stat().st_uid != os.getuid():
             raise PermissionError(f"{self.run} belongs to another user; choose another with NFV_RUN_DIR")
