@@ -1,0 +1,171 @@
+"""Topologies: what is refused, and in which words."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nfvportal.lab.topology import LinkShape, Topology, list_topologies, load_topology, parse_topology
+from nfvportal.lib.errors import InvalidInputError
+
+GOOD: dict[str, Any] = {
+    "nodes": {
+        "left": {"kind": "host", "interfaces": {"eth0": {"addresses": ["10.0.0.1/24"]}}},
+        "right": {"kind": "host", "interfaces": {"eth0": {"addresses": ["10.0.0.2/24"]}}},
+    },
+    "links": {"cable": {"a": "left/eth0", "b": "right/eth0", "rate_bps": 1_000_000, "delay_ms": 1.5}},
+}
+
+
+def changed(path: str, value: object) -> str:
+    tree = copy.deepcopy(GOOD)
+    *parents, last = path.split(".")
+    place = tree
+    for key in parents:
+        place = place[key]
+    place[last] = value
+    return yaml.safe_dump(tree)
+
+
+@pytest.mark.parametrize("name", list_topologies())
+def test_every_topology_of_the_house_is_valid(name: str) -> None:
+    topology = load_topology(name)
+    assert topology.name == name
+    assert topology.title != name
+
+
+def test_branch_is_what_the_rest_of_the_portal_expects() -> None:
+    branch = load_topology("branch")
+    shapes = {link.name: link.shape for link in branch.links if link.shape}
+    assert {name: (shape.rate_bps, shape.delay_ms) for name, shape in shapes.items()} == {
+        "fiber": (50_000_000, 5),
+        "dsl": (20_000_000, 15),
+        "lte": (10_000_000, 30),
+    }
+    assert {node.name: node.roles for node in branch.nodes if node.roles} == {
+        "branch-host": ("wan.host", "lab.traffic"),
+        "branch-legacy": ("lab.traffic",),
+        "gw-a": ("wan.gateway",),
+        "gw-b": ("wan.gateway",),
+        "hq-server": ("lab.traffic",),
+    }
+    assert len(branch.node("branch-host").interfaces) == 1
+    assert len(branch.host_pairs) == 6
+
+
+def test_defaults_of_a_link() -> None:
+    link = parse_topology("good", yaml.safe_dump(GOOD)).link("cable")
+    assert link.shape == LinkShape(rate_bps=1_000_000, delay_ms=1.5, loss_ratio=0.0, queue_bytes=65_536)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "field", "words"),
+    [
+        ("links.cable.rate_bps", "fast", "links.cable.rate_bps", "number between 8000"),
+        ("links.cable.rate_bps", True, "links.cable.rate_bps", "number between"),
+        ("links.cable.delay_ms", -1, "links.cable.delay_ms", "between 0 and 10000"),
+        ("links.cable.delay_ms", float("nan"), "links.cable.delay_ms", "between 0 and 10000"),
+        ("links.cable.loss_ratio", 1.5, "links.cable.loss_ratio", "between 0 and 1"),
+        ("links.cable.queue_bytes", 10, "links.cable.queue_bytes", "between 2000"),
+        ("links.cable.speed", 1, "links.cable.speed", "unknown; must be one of a, b, delay_ms"),
+        ("links.cable.a", "left", "links.cable.a", "node/interface"),
+        ("links.cable.a", "left/eth7", "links.cable.a", "left/eth7 must be an interface"),
+        ("links.cable.b", "left/eth0", "links.cable.b", "already holds link cable"),
+        ("nodes.left.kind", "router", "nodes.left.kind", "host, gateway, bridge"),
+        ("nodes.left.interfaces", {"type": {}}, "nodes.left.interfaces.type", "ip command"),
+        (
+            "nodes.left.interfaces",
+            {"a-name-of-16-chr": {}},
+            "nodes.left.interfaces.a-name-of-16-chr",
+            "must match",
+        ),
+        (
+            "nodes.left.interfaces.eth0.addresses",
+            ["10.0.0.1"],
+            "nodes.left.interfaces.eth0.addresses[0]",
+            "10.1.1.10/24",
+        ),
+        ("nodes.left.interfaces.eth1", {}, "nodes.left.interfaces.eth1", "must hold a link"),
+        (
+            "nodes.left.routes",
+            [{"to": "10.1.0.1/16", "via": "10.0.0.2"}],
+            "nodes.left.routes[0].to",
+            "a prefix",
+        ),
+        ("nodes.left.routes", [{"to": "default", "via": "x"}], "nodes.left.routes[0].via", "IPv4"),
+        ("nodes.left.routes", [{"to": "default"}], "nodes.left.routes[0].via", "is required"),
+        ("nodes.left.roles", ["gateway"], "nodes.left.roles[0]", "must match"),
+        ("nodes.Left!", {}, "nodes.Left!", "must match"),
+        ("nodes", [], "nodes", "mapping of 1 to 64 names"),
+        ("links", {}, "links", "mapping of 1 to 128 names"),
+    ],
+)
+def test_a_broken_rule_is_named_with_its_place(path: str, value: object, field: str, words: str) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        parse_topology("bad", changed(path, value))
+    assert caught.value.field == field
+    assert words in caught.value.limit
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[1, 2]", "nodes: {", "a: &a [*a]", "\x00", "nodes: {}\nlinks: {}\nmore: 1"]
+)
+def test_text_that_is_no_topology_is_refused(text: str) -> None:
+    with pytest.raises(InvalidInputError):
+        parse_topology("bad", text)
+
+
+@given(st.text(max_size=200))
+@settings(max_examples=200)
+def test_any_text_is_a_topology_or_refused(text: str) -> None:
+    try:
+        result = parse_topology("any", text)
+    except InvalidInputError:
+        return
+    assert isinstance(result, Topology)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+places = st.sampled_from(
+    [
+        "nodes",
+        "links",
+        "nodes.left",
+        "nodes.left.kind",
+        "nodes.left.interfaces",
+        "nodes.left.interfaces.eth0",
+        "nodes.left.routes",
+        "nodes.left.roles",
+        "links.cable",
+        "links.cable.a",
+        "links.cable.rate_bps",
+        "links.cable.queue_bytes",
+    ]
+)
+
+
+@given(places, json_values)
+@settings(max_examples=300, deadline=None)
+def test_any_value_at_any_place_is_taken_or_refused(path: str, value: object) -> None:
+    try:
+        result = parse_topology("any", changed(path, value))
+    except InvalidInputError:
+        return
+    assert isinstance(result, Topology)
+
+
+def test_unknown_topology_says_which_there_are(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match="branch"):
+        load_topology("nowhere")
+    with pytest.raises(InvalidInputError, match="readable"):
+        load_topology(str(tmp_path / "missing.yml"))
+    with pytest.raises(InvalidInputError):
+        load_topology("../topologies/branch")
