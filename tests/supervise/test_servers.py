@@ -1,6 +1,7 @@
 """PostgreSQL and Valkey as supervised processes: data survive kill -9 and stale files."""
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from nfvportal.supervise.children import Child
 from nfvportal.supervise.errors import SuperviseError
 from nfvportal.supervise.leftovers import processes_in
 from nfvportal.supervise.paths import Paths
-from nfvportal.supervise.postgres import Postgres, binaries_find, postgres_plan
+from nfvportal.supervise.postgres import Postgres, binaries_find, fallback_folder, postgres_plan
 from nfvportal.supervise.processes import postgres_spec, valkey_spec
 from nfvportal.supervise.valkey import valkey_answers, valkey_find
 from tests.support.waiting import wait_until
@@ -78,6 +79,31 @@ def test_postgres_starts_although_its_old_process_id_now_belongs_to_another(
     child = Child(postgres_spec(postgres, os.environ), paths.logs / "postgres.log")
     children.append(child)
     start(child)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root must drop to another user")
+def test_root_drops_to_a_real_user_where_namespaces_are_forbidden(
+    paths: Paths, children: list[Child], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nfvportal.supervise.postgres.NAMESPACE", ("false",))
+    base = fallback_folder(paths)
+    try:
+        dropped = postgres_plan(paths, {})
+        assert dropped.user_id
+        dropped.initialise()
+        child = Child(postgres_spec(dropped, os.environ), paths.logs / "postgres.log")
+        children.append(child)
+        start(child)
+        assert Path(f"/proc/{child.pid}").stat().st_uid == dropped.user_id
+        # Other users of that account's sockets are told apart by the kernel: only root may log in.
+        assert "peer map=" in (dropped.data / "pg_hba.conf").read_text()
+        with psycopg2.connect(dropped.url) as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT current_user")
+            assert cursor.fetchone() == ("nfvportal",)
+        connection.close()
+        child.end()
+    finally:
+        shutil.rmtree(base, ignore_errors=True)
 
 
 def test_interrupted_initialisation_starts_over(paths: Paths) -> None:

@@ -1,10 +1,12 @@
 """Locks and set-up: hashed, without any host name, complete."""
 
+import importlib.util
 import json
 import re
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -67,6 +69,59 @@ def test_make_help_lists_every_target() -> None:
     answer = subprocess.run(["make", "-s", "help"], cwd=ROOT, check=True, text=True, capture_output=True)
     assert {line.split()[0] for line in answer.stdout.splitlines()} == set(targets)
     assert {"setup", "run", "test", "check", "bench", "paper", "clean"} <= set(targets)
+
+
+def load_setup() -> ModuleType:
+    spec = importlib.util.spec_from_file_location(
+        "setup_script", ROOT / "nfvportal" / "supervise" / "setup.py"
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_python_without_venv_says_which_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    setup = load_setup()
+    monkeypatch.setattr(setup, "VENV", tmp_path / "venv")
+    monkeypatch.setattr(setup, "VENV_PYTHON", tmp_path / "venv" / "bin" / "python")
+    monkeypatch.setattr(setup, "is_debian_root", lambda: False)
+    monkeypatch.setitem(sys.modules, "ensurepip", None)
+    with pytest.raises(setup.SetupError, match=r"apt-get install python3(\.\d+)?-venv"):
+        setup.venv_ensure()
+
+
+def test_missing_tools_say_what_will_not_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    setup = load_setup()
+    monkeypatch.setattr(setup, "tool_path", lambda: str(tmp_path))
+    monkeypatch.setattr(setup, "is_debian_root", lambda: False)
+    setup.system_tools_ensure()
+    setup.chromium_ensure()
+    said = capsys.readouterr().out
+    assert "Missing: iproute2. Without it, the lab" in said
+    assert "Missing: chromium. Without it, browser tests are skipped" in said
+    assert "apt-get install util-linux" in said
+
+
+def test_stamp_holds_for_one_input_only(tmp_path: Path) -> None:
+    setup = load_setup()
+    lock = tmp_path / "lock.txt"
+    lock.write_text("a==1")
+    stamp = tmp_path / "stamp"
+    assert not setup.is_stamped(stamp, setup.digest(lock))
+    stamp.write_text(setup.digest(lock))
+    assert setup.is_stamped(stamp, setup.digest(lock))
+    lock.write_text("a==2")
+    assert not setup.is_stamped(stamp, setup.digest(lock))
+
+
+def test_failed_step_shows_the_end_of_what_it_said() -> None:
+    setup = load_setup()
+    with pytest.raises(setup.SetupError, match=r"(?s)no route.*fetching failed \(exit code 4\). Try later"):
+        setup.run(["sh", "-c", "echo no route; exit 4"], "fetching", "Try later")
 
 
 def test_wrong_use_is_told() -> None:
