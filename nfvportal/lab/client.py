@@ -29,7 +29,7 @@ class LabClient:
     """
 
     def __init__(self, socket_path: Path | str, timeout_s: float = 5.0) -> None:
-        self._path = str(socket_path)
+        self.socket_path = Path(socket_path)
         self._timeout_s = timeout_s
 
     def status(self) -> dict[str, Any]:
@@ -92,9 +92,9 @@ class LabClient:
             LabRefused: it is still there when time is up.
         """
         deadline_s = time.monotonic() + timeout_s
-        while Path(self._path).exists():
+        while self.socket_path.exists():
             if time.monotonic() > deadline_s:
-                raise LabRefused(f"the lab at {self._path} is still there after {timeout_s:g} s")
+                raise LabRefused(f"the lab at {self.socket_path} is still there after {timeout_s:g} s")
             time.sleep(0.02)
 
     def ask(self, request: dict[str, Any], timeout_s: float | None = None) -> dict[str, Any]:
@@ -109,9 +109,9 @@ class LabClient:
             line = self._exchange(json.dumps(request).encode() + b"\n", timeout_s or self._timeout_s)
             answer = json.loads(line)
         except OSError as error:
-            raise LabUnavailable(f"no lab answers at {self._path} ({error})") from error
+            raise LabUnavailable(f"no lab answers at {self.socket_path} ({error})") from error
         except ValueError as error:
-            raise LabUnavailable(f"the lab at {self._path} ended without an answer") from error
+            raise LabUnavailable(f"the lab at {self.socket_path} ended without an answer") from error
         if answer.get("ok"):
             result: dict[str, Any] = answer["result"]
             return result
@@ -122,7 +122,7 @@ class LabClient:
     def _exchange(self, request: bytes, timeout_s: float) -> bytes:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(timeout_s)
-            connection.connect(self._path)
+            connection.connect(str(self.socket_path))
             connection.sendall(request)
             chunks, size_bytes = [], 0
             while chunk := connection.recv(65_536):
