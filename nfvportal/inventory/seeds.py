@@ -14,7 +14,11 @@ SITES = {"branch": "Branch office", "hq": "Headquarters"}
 HQ_NODES = {"gw-b", "hq-server"}
 PROVIDERS = {"fiber": "Northline", "dsl": "Copperband", "lte": "Airwave"}
 LAN_RATE_BPS = 1_000_000_000
-KINDS = {
+KINDS: dict[NodeKind, DeviceKind] = {
+    "host": DeviceKind.HOST,
+    "gateway": DeviceKind.GATEWAY,
+    "bridge": DeviceKind.SWITCH,
+}
     NodeKind.HOST: DeviceKind.HOST,
     NodeKind.GATEWAY: DeviceKind.GATEWAY,
     NodeKind.BRIDGE: DeviceKind.SWITCH,
