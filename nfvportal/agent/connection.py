@@ -147,6 +147,8 @@ class Connection:
     async def _send(self, frame: Frame) -> None:
         try:
             text = wire.encode(frame)
+            # The portal would end the session over a frame it cannot read; a role's mistake must not do that.
+            wire.decode(text, wire.FROM_AGENT)
         except InvalidInputError as error:
             # One frame that cannot be sent must not block those behind it for ever.
             logger.error("dropped a frame of type %s: %s", frame.get("type"), error)

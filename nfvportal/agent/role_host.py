@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from nfvportal.lib.errors import InvalidInputError
 
 logger = logging.getLogger(__name__)
 RETRY_CAP_S = 30.0
+_journal_lock = threading.Lock()  # roles write from threads of their own
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,9 @@ class HostedContext:
 
     def _write(self, line: Mapping[str, object]) -> None:
         if self._journal is not None:
-            self._journal.write(json.dumps(line) + "\n")
+            text = json.dumps(line) + "\n"
+            with _journal_lock:
+                self._journal.write(text)
 
 
 class RoleHost:

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 from nfvportal import __version__
 from nfvportal.agent.backoff import Backoff
-from nfvportal.agent.connection import Connection, Portal
+from nfvportal.agent.connection import Connection, Portal, RefusedError
 from nfvportal.agent.desired import Desired, DesiredStore
 from nfvportal.agent.outbox import Outbox
 from nfvportal.agent.role_host import Applied, HostedContext, RoleHost
@@ -51,13 +51,18 @@ class Agent:
         self._journal: TextIO | None = None
         self._host: RoleHost | None = None
         self._stop = asyncio.Event()
+        self._told_states: set[str] = set()
 
     async def run(self) -> None:
         """Run until ``stop`` is called."""
         options = self._options
         options.state_dir.mkdir(parents=True, exist_ok=True)
         loop = asyncio.get_running_loop()
-        self._outbox.wake = lambda: loop.call_soon_threadsafe(self._wake)
+
+        def wake() -> None:
+            loop.call_soon_threadsafe(self._wake)
+
+        self._outbox.wake = wake
         with contextlib.ExitStack() as stack:
             if options.journal:
                 # Line buffered: whoever follows the file sees each line when it is written.
@@ -99,6 +104,8 @@ class Agent:
             self._connection.wake.set()
 
     def _report(self, outcome: Applied) -> None:
+        if outcome.ok and self._connection is not None and outcome.role not in self._told_states:
+            self._tell_states()  # a role that was loaded after the welcome
         if self._connection is not None:
             self._connection.reply(
                 {
@@ -112,6 +119,10 @@ class Agent:
 
     def _on_desired(self, frame: Frame) -> None:
         assert self._host is not None
+        if frame["role"] not in self._options.roles:
+            error = f"this agent offers {', '.join(self._options.roles) or 'no roles'}"
+            self._report(Applied(frame["role"], frame["revision"], ok=False, error=error))
+            return
         desired = Desired(frame["revision"], frame["spec"])
         if self._desired.get(frame["role"]) != desired:
             self._desired[frame["role"]] = desired
@@ -123,24 +134,34 @@ class Agent:
         self._host.want(frame["role"], desired)
 
     def _on_welcome(self) -> None:
-        assert self._host is not None
         logger.info("connected to the portal")
-        for role, state in self._host.snapshots().items():
+        self._tell_states()
+
+    def _tell_states(self) -> None:
+        assert self._host is not None
+        states = self._host.snapshots()
+        self._told_states = set(states)
+        for role, state in states.items():
             self._outbox.add_event(role, f"{role}.state", state, time.time())
 
     async def _talk(self) -> None:
-        backoff = Backoff(self._rng, cap_s=RECONNECT_CAP_S)
+        """Connect again and again: soon after a lost connection, patiently after a refusal."""
+        lost = Backoff(self._rng, cap_s=RECONNECT_CAP_S)
+        refused = Backoff(self._rng, first_s=1.0)
         while True:
             started_s = time.monotonic()
-            reason = await self._converse()
-            if time.monotonic() - started_s > backoff.cap_s:
-                backoff.reset()
-            delay_s = backoff.next_s()
-            logger.info("not connected (%s); next attempt in %.1f s", reason, delay_s)
+            error = await self._converse()
+            if time.monotonic() - started_s > RECONNECT_CAP_S:
+                lost.reset()
+                refused.reset()
+            delay_s = (refused if isinstance(error, RefusedError) else lost).next_s()
+            logger.info(
+                "not connected (%s: %s); next attempt in %.1f s", type(error).__name__, error, delay_s
+            )
             await asyncio.sleep(delay_s)
 
-    async def _converse(self) -> str:
-        """Hold one connection for as long as it lasts; return why it ended, in words."""
+    async def _converse(self) -> BaseException:
+        """Hold one connection for as long as it lasts; return why it ended."""
         assert self._options.portal is not None
         try:
             async with await self._options.portal.open(self._token()) as socket:
@@ -148,10 +169,10 @@ class Agent:
                 await self._connection.run(self._hello())
         except Exception as error:
             # Whatever broke the conversation, the agent goes on without it and tries again.
-            return _words(error)
+            return _cause(error)
         finally:
             self._connection = None
-        return "closed"
+        return ConnectionError("closed")
 
     def _token(self) -> str:
         if self._options.token_file is None:
@@ -170,10 +191,11 @@ class Agent:
         }
 
 
-def _words(error: BaseException) -> str:
+def _cause(error: BaseException) -> BaseException:
+    """Return the first error inside the groups that ``TaskGroup`` makes."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    return f"{type(error).__name__}: {error}"
+    return error
 
 
 def _capabilities(outbox: Outbox) -> dict[str, Any]:

@@ -67,6 +67,8 @@ class Device(models.Model):
     last_seen_at = models.DateTimeField(null=True, blank=True, editable=False)
     agent_version = models.CharField(max_length=64, blank=True, default="", editable=False)
     boot_id = models.CharField(max_length=64, blank=True, default="", editable=False)
+    # The agent session that speaks for the device now: an older one that ends late must not mark it offline.
+    session_id = models.CharField(max_length=32, blank=True, default="", editable=False)
     capabilities = models.JSONField(default=dict, blank=True, editable=False)
     note = models.TextField(blank=True, default="", max_length=4000)
 

@@ -11,8 +11,8 @@ class RefusalBrake:
     """Decides which refusals become an event.
 
     >>> brake = RefusalBrake()
-    >>> brake.admit("gw-a", "bad_token", 0.0), brake.admit("gw-a", "bad_token", 1.0), brake.admit("gw-a", "bad_token", 61.0)
-    (0, None, 1)
+    >>> [brake.admit("gw-a", "bad_token", now_s) for now_s in (0.0, 1.0, 61.0)]
+    [0, None, 1]
     """
 
     def __init__(self) -> None:

@@ -268,7 +268,7 @@ class Session:
         if kind == "hello":
             return self._refuse("malformed", "hello may come once")
         role = frame["role"]
-        if not self._may_speak(role, frame.get("event", role)):
+        if not self._may_speak(role, frame["event"] if kind == "event" else role):
             ignored = Ignore(f"{kind} {frame.get('event', '')} of role {role} is not this device's to send")
             return (ignored, Send({"type": "ack", "id": frame["id"]})) if kind == "event" else (ignored,)
         if kind == "event":
