@@ -18,8 +18,10 @@ class Topic {
 
   reset() {
     this.seq = null; // null: waiting for the snapshot
+    this.askedAt = Date.now();
     this.snapshotAt = 0;
     this.waiting = new Map();
+    this.isRefused = false;
     clearTimeout(this.timer);
     this.timer = null;
   }
@@ -104,7 +106,10 @@ export class LiveStream {
   }
 
   checkQuiet() {
-    if (this.state !== "live" || Date.now() - this.lastFrameMs < QUIET_LIMIT_MS) return;
+    if (!this.socket || this.socket.readyState !== WebSocket.OPEN) return;
+    const limit = Date.now() - QUIET_LIMIT_MS;
+    const isUnanswered = [...this.topics.values()].some((topic) => topic.seq === null && !topic.isRefused && topic.askedAt < limit);
+    if (this.lastFrameMs > limit && !isUnanswered) return;
     this.setState("stale", "the portal is silent");
     const socket = this.socket;
     this.socket = null;
@@ -128,7 +133,7 @@ export class LiveStream {
     const topic = this.topics.get(frame.topic);
     if (frame.type === "snapshot" && topic) this.takeSnapshot(topic, frame);
     else if (frame.type === "event" && topic) this.takeEvent(topic, frame);
-    else if (frame.type === "error" && topic) topic.onError(frame);
+    else if (frame.type === "error" && topic) this.takeError(topic, frame);
   }
 
   takeSnapshot(topic, frame) {
@@ -138,8 +143,18 @@ export class LiveStream {
     topic.snapshotAt = Date.now();
     this.attempt = 0;
     topic.onSnapshot(frame.data, frame.at_s);
-    if ([...this.topics.values()].every((each) => each.seq !== null)) this.setState("live");
+    this.checkLive();
     for (const event of waiting) this.takeEvent(topic, event);
+  }
+
+  takeError(topic, frame) {
+    topic.isRefused = true;
+    topic.onError(frame);
+    this.checkLive();
+  }
+
+  checkLive() {
+    if ([...this.topics.values()].every((each) => each.seq !== null || each.isRefused)) this.setState("live");
   }
 
   takeEvent(topic, frame) {

@@ -51,22 +51,33 @@ async function acknowledge(id, button) {
 
 const actions = canOperate && options.labEnabled === "true" ? { toggleFault } : null;
 
-function showVerdict(links, nowS) {
+function verdictOf(links, nowS) {
   const bad = links.filter((link) => link.state === "down");
   const notUp = links.filter((link) => link.state !== "up");
-  const state = !links.length ? "unknown" : bad.length === links.length ? "down" : notUp.length ? "degraded" : "up";
-  const words = bad.length
-    ? `${bad.map((link) => `${link.name} is down since ${clock(link.sinceS)}`).join(", ")}. ${links.length - notUp.length} of ${links.length} links carry traffic.`
-    : notUp.length
-      ? `${notUp.map((link) => `${link.name}: ${link.state.replace("_", " ")} for ${span(nowS - link.sinceS)}`).join(", ")}. ${links.length - notUp.length} of ${links.length} links are up.`
-      : `All ${links.length} links are up.`;
+  const carry = `${links.length - notUp.length} of ${links.length} links are up.`;
+  if (!links.length) return { state: "unknown", words: "No link yet." };
+  if (bad.length) {
+    const words = `${bad.map((link) => `${link.name} is down since ${clock(link.sinceS)}`).join(", ")}. ${carry}`;
+    return { state: bad.length === links.length ? "down" : "degraded", words };
+  }
+  if (notUp.length) {
+    const each = notUp.map((link) => `${link.name}: ${link.state.replace("_", " ")} for ${span(nowS - link.sinceS)}`);
+    return { state: "degraded", words: `${each.join(", ")}. ${carry}` };
+  }
+  return { state: "up", words: `All ${links.length} links are up.` };
+}
+
+/** The one line an operator reads first. What is not fresh never looks well. */
+function showVerdict(links, nowS, streamStale) {
+  const { state, words } = verdictOf(links, nowS);
+  const isOld = streamStale || (links.length > 0 && links.every((link) => link.isStale));
   const verdict = find("#verdict");
-  setData(verdict, "state", state);
-  setState(find(".state", verdict), state === "unknown" && !model.isLoaded ? "connecting" : state, state === "up" ? "all up" : state);
-  setText(find(".verdict-words", verdict), links.length ? words : "No link yet.");
+  setData(verdict, "state", isOld ? "unknown" : state);
+  setState(find(".state", verdict), isOld ? "stale" : state, isOld ? "stale" : state === "up" ? "all up" : state);
+  setText(find(".verdict-words", verdict), isOld ? `When last heard: ${words}` : words);
   const total = links.reduce((sum, link) => sum + (link.isStale ? 0 : link.goodputBps ?? 0), 0);
   const ceiling = links.reduce((sum, link) => sum + (link.capacityBps ?? 0), 0);
-  setText(find(".total", verdict), links.length ? `${rate(total)} of ${rate(ceiling)}` : "");
+  setText(find(".total", verdict), links.length && !isOld ? `${rate(total)} of ${rate(ceiling)}` : "");
 }
 
 function showAgents(nowS) {
@@ -98,9 +109,10 @@ function showFailovers() {
 function showState() {
   const nowS = stream.nowS();
   const links = model.links(nowS);
-  showCards(find("#links"), links, { nowS, streamStale: stream.state === "stale", actions });
+  const streamStale = stream.state === "stale";
+  showCards(find("#links"), links, { nowS, streamStale, actions });
   showAlarms(find("#alarms"), model.failovers, canOperate ? acknowledge : null);
-  showVerdict(links, nowS);
+  showVerdict(links, nowS, streamStale);
   return { links, nowS };
 }
 

@@ -1,5 +1,8 @@
 """The WAN page on a real lab: fault, alarm, acknowledgement, restore, staleness."""
 
+import contextlib
+import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -115,16 +118,32 @@ def test_failover_table_has_the_parts(wan_page: Page, lab: LabClient) -> None:
     expect(wan_page.locator("#failover-chart svg.main-svg").first).to_be_visible()
 
 
-def test_page_says_stale_when_the_stream_is_gone(wan_page: Page, watched: WatchedPage) -> None:
-    watched.expected += ["WebSocket connection", "ERR_INTERNET_DISCONNECTED"]
-    wan_page.context.set_offline(True)
+def test_page_says_stale_while_the_web_process_is_gone(wan_page: Page, watched: WatchedPage, portal: WholePortal) -> None:
+    """The supervisor starts it again; the page finds back by itself."""
+    watched.expected += ["WebSocket connection", "Failed to load resource", "ERR_"]
     status = wan_page.locator("#live-status .state")
+    expect(status).to_have_text("live")
+    os.kill(portal.instance()["pids"]["web"], signal.SIGKILL)
     expect(status).to_contain_text("stale since", timeout=30_000)
     expect(card(wan_page, "fiber")).to_have_attribute("data-fresh", "stale")
-    expect(card(wan_page, "fiber").locator(".stale-note")).to_contain_text("Stale")
-    wan_page.context.set_offline(False)
-    expect(status).to_have_text("live", timeout=30_000)
-    expect(card(wan_page, "fiber")).to_have_attribute("data-fresh", "live")
+    expect(status).to_have_text("live", timeout=60_000)
+    expect(card(wan_page, "fiber")).to_have_attribute("data-fresh", "live", timeout=30_000)
+
+
+def test_page_says_stale_when_the_web_process_hangs(wan_page: Page, watched: WatchedPage, portal: WholePortal) -> None:
+    """An open socket without a word is not live."""
+    watched.expected += ["WebSocket connection", "Failed to load resource", "ERR_"]
+    status = wan_page.locator("#live-status .state")
+    expect(status).to_have_text("live")
+    web = portal.instance()["pids"]["web"]
+    os.kill(web, signal.SIGSTOP)
+    try:
+        expect(status).to_contain_text("stale since", timeout=30_000)
+        expect(card(wan_page, "fiber").locator(".stale-note")).to_contain_text("Stale")
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(web, signal.SIGCONT)
+    expect(status).to_have_text("live", timeout=60_000)
 
 
 def test_agent_gone_is_marked_and_comes_back(wan_page: Page, lab: LabClient) -> None:

@@ -84,7 +84,8 @@ function staleWords(link, nowS, streamStale) {
 /** Bring a card up to date, in place; the state goes in first so that it is painted with the same frame. */
 function update(card, link, nowS, streamStale) {
   setData(card, "state", link.state);
-  setState(find(".state", card), link.state);
+  const isOld = streamStale || link.isStale;
+  setState(find(".state", card), isOld ? "stale" : link.state, isOld ? `was ${link.state}` : link.state);
   setText(find(".since", card), sinceWords(link, nowS));
   setText(find(".provider", card), [link.provider, link.delayMs ? `${link.delayMs} ms one way` : ""].filter(Boolean).join(" · "));
   setText(find(".big", card), rate(link.goodputBps));
@@ -93,7 +94,7 @@ function update(card, link, nowS, streamStale) {
   setText(find('[data-measure="rtt"]', card), link.state === "down" ? "–" : milliseconds(link.rttMs));
   setText(find('[data-measure="loss"]', card), percent(link.lossRatio));
   setText(find('[data-measure="jitter"]', card), link.state === "down" ? "–" : milliseconds(link.jitterMs));
-  setData(card, "fresh", link.isStale || streamStale ? "stale" : "live");
+  setData(card, "fresh", isOld ? "stale" : "live");
   setText(find(".stale-note", card), staleWords(link, nowS, streamStale));
   showRiding(card, link);
   showControls(card, link);
