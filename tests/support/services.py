@@ -5,6 +5,7 @@ They live in a temporary directory and end with the test run, also when it is ki
 """
 
 import atexit
+import contextlib
 import os
 import shutil
 import signal
@@ -132,39 +133,90 @@ def servers() -> Servers:
     return _servers
 
 
+class Worker:
+    """A real Celery worker of all queues on the test database."""
+
+    def __init__(self, servers: Servers) -> None:
+        self.servers = servers
+        self.log_path = servers.paths.logs / "worker.log"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def ensure_running(self) -> subprocess.Popen[bytes]:
+        """Start the worker unless it runs (a test may have killed it) and return its process."""
+        if self.process is not None and self.process.poll() is None:
+            return self.process
+        offset = self.log_path.stat().st_size if self.log_path.exists() else 0
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                [
+                    *(
+                        sys.executable,
+                        "-m",
+                        "celery",
+                        "-A",
+                        "nfvportal.celery",
+                        "worker",
+                        "-n",
+                        "test@localhost",
+                    ),
+                    *("-Q", "control,engine,telemetry", "-c", "2", "-l", "INFO"),
+                    *("--without-gossip", "--without-mingle"),
+                ],
+                env={**os.environ, "DATABASE_URL": _test_database_url()},
+                cwd=CHECKOUT,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=tether(signal.SIGKILL),
+            )
+        _wait_for_line(self.log_path, offset, b"ready.", self.process)
+        return self.process
+
+    def end(self) -> None:
+        """End the worker and its pool."""
+        if self.process is None:
+            return
+        self.process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(timeout=10)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+@pytest.fixture(scope="session")
+def _worker(servers: Servers, django_db_setup: None) -> Iterator[Worker]:
+    worker = Worker(servers)
+    yield worker
+    worker.end()
+
+
 @pytest.fixture
-def celery_worker_process(servers: Servers, transactional_db: None) -> Iterator[subprocess.Popen[bytes]]:
-    """A real Celery worker of all queues on the test database; it sees committed rows only."""
+def celery_worker_process(_worker: Worker, transactional_db: None) -> "subprocess.Popen[bytes]":
+    """A running Celery worker for this test; it sees committed rows only, and no message of an earlier test."""
+    _forget_messages(_worker.servers)
+    return _worker.ensure_running()
+
+
+def _test_database_url() -> str:
     from django.conf import settings
 
-    name = settings.DATABASES["default"]["NAME"]
-    _forget_messages(servers)
-    env = {**os.environ, "DATABASE_URL": f"postgresql://nfvportal@/{name}?host={servers.paths.run}"}
-    log_path = servers.paths.logs / "worker.log"
-    offset = log_path.stat().st_size if log_path.exists() else 0
-    with log_path.open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "celery", "-A", "nfvportal.celery", "worker", "-Q", "control,engine,telemetry",
-             "-c", "2", "-l", "INFO", "--without-gossip", "--without-mingle", "-n", "test@localhost"],
-            env=env, cwd=CHECKOUT, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
-            preexec_fn=tether(signal.SIGKILL),
-        )  # fmt: skip
-    try:
-        _wait_for_line(log_path, offset, b"ready.", process)
-        yield process
-    finally:
-        _end_group(process)
+    database = settings.DATABASES["default"]
+    return f"postgresql://nfvportal@/{database['NAME']}?host={database['HOST']}"
 
 
 def _forget_messages(servers: Servers) -> None:
     """Drop what earlier tests sent to queues that no worker served: it speaks of rows that are gone."""
     import redis
 
+    from nfvportal.celery import QUEUES
+
     with redis.Redis(unix_socket_path=str(servers.paths.valkey_socket)) as client:
-        client.flushall()
+        client.delete(*QUEUES, "unacked", "unacked_index")
 
 
-def _wait_for_line(path: Path, offset: int, text: bytes, process: subprocess.Popen[bytes]) -> None:
+def _wait_for_line(path: Path, offset: int, text: bytes, process: "subprocess.Popen[bytes]") -> None:
     deadline_s = time.monotonic() + READY_WITHIN_S
     while True:
         with path.open("rb") as log:
@@ -175,13 +227,3 @@ def _wait_for_line(path: Path, offset: int, text: bytes, process: subprocess.Pop
         if process.poll() is not None or time.monotonic() > deadline_s:
             raise RuntimeError("the Celery worker did not start:\n" + said.decode(errors="replace")[-3000:])
         time.sleep(0.05)
-
-
-def _end_group(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        process.terminate()
-        try:
-            process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
