@@ -1,0 +1,1 @@
+"""Roles that run on gateways and hosts."""

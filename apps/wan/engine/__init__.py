@@ -1,0 +1,1 @@
+"""Pure decisions of ``wan``: no clock, no socket, no framework."""
