@@ -20,6 +20,8 @@ PURE_MODULES = [
     "apps.wan.engine.map_planner",
     "apps.wan.engine.failover_cost",
     "apps.wan.engine.probe_codec",
+    "apps.wan.engine.gap_history",
+    "apps.wan.engine.link_quality",
     "apps.wan.agent.gateway",
     "apps.wan.agent.host",
     "nfvportal.agent.__main__",

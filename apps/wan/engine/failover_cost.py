@@ -6,6 +6,7 @@ the window after the cut, in milliseconds of those links; *stall* is the longest
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 RECOVERED_SHARE = 0.9
 RECOVERED_OVER_S = 0.05
@@ -68,7 +69,7 @@ def failover_cost(
 
 def _bin_width(starts: Sequence[float]) -> float:
     """Return the bin width: the smallest distance between neighbours (bins may be missing), 10 ms by default."""
-    steps = [later - earlier for earlier, later in zip(starts, starts[1:], strict=False) if later > earlier]
+    steps = [later - earlier for earlier, later in pairwise(starts) if later > earlier]
     return round(min(steps), 6) if steps else 0.01
 
 

@@ -77,10 +77,14 @@ def plan_map(
             kept = current.get(index) or home.get(index)
             mapping[index] = kept if kept in names and kept is not None else _winner(index, links)
             continue
-        chosen = next((name for name in candidates if name is not None and name in names and name in up), None)
+        chosen = next(
+            (name for name in candidates if name is not None and name in names and name in up), None
+        )
         mapping[index] = chosen or _winner(index, alive)
     moves = tuple(
-        Move(index, current.get(index, ""), name) for index, name in mapping.items() if current.get(index) != name
+        Move(index, current.get(index, ""), name)
+        for index, name in mapping.items()
+        if current.get(index) != name
     )
     return MapPlan(mapping, moves, is_stranded=not alive)
 
