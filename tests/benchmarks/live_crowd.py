@@ -36,7 +36,10 @@ async def _join(url: str, cookie: str, tally: Tally, gate: asyncio.Semaphore) ->
     headers = {"Cookie": cookie}
     async with gate:
         connection = await connect(
-            f"ws://{parts.netloc}/ws/live/", origin=f"http://{parts.netloc}", additional_headers=headers, open_timeout=30
+            f"ws://{parts.netloc}/ws/live/",
+            origin=f"http://{parts.netloc}",
+            additional_headers=headers,
+            open_timeout=30,
         )  # type: ignore[arg-type]  # Origin is a NewType of str
         await connection.send(json.dumps({"subscribe": TOPICS}))
     return connection

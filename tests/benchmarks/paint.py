@@ -53,7 +53,9 @@ def crowd(portal: WholePortal, cookie: str, count: int) -> Iterator[dict[str, An
     """Hold ``count`` websocket clients; the yielded mapping says afterwards how many frames they got."""
     command = [sys.executable, "-m", "tests.benchmarks.live_crowd", portal.url, cookie, str(count)]
     report: dict[str, Any] = {}
-    process = subprocess.Popen(command, cwd=CHECKOUT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, cwd=CHECKOUT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     assert process.stdin is not None
     assert process.stdout is not None
     try:
@@ -100,7 +102,11 @@ def _choose_link(page: Page, rng: random.Random) -> str:
     """Return a link to break; two links are up at any time, so that there is always a way out."""
     deadline_s = time.monotonic() + UP_WITHIN_S
     while True:
-        up = [link for link in LINKS if page.locator(f'[data-link="{link}"]').get_attribute("data-state") == "up"]
+        up = [
+            link
+            for link in LINKS
+            if page.locator(f'[data-link="{link}"]').get_attribute("data-state") == "up"
+        ]
         if len(up) >= 2:
             return rng.choice(up)
         if time.monotonic() > deadline_s:
@@ -157,7 +163,17 @@ def _row(portal: WholePortal, page: Page, cookie: str, size: int, options: Bench
 def run(options: BenchOptions) -> list[Row]:
     """Measure with each size of crowd on one portal."""
     if chromium_path() is None:
-        return [Row(figure=f"fault to painted with {size} further clients, p95", value=None, unit="ms", goal=GOAL_MS, n=0, detail={"reason": MISSING}) for size in CROWDS]
+        return [
+            Row(
+                figure=f"fault to painted with {size} further clients, p95",
+                value=None,
+                unit="ms",
+                goal=GOAL_MS,
+                n=0,
+                detail={"reason": MISSING},
+            )
+            for size in CROWDS
+        ]
     with whole_portal() as portal, chromium() as browser:
         page, cookie = _log_in(browser, portal)
         for link in LINKS:

@@ -38,7 +38,11 @@ CASES = {
     "before the snapshot": ([event(5), event(4), snapshot(4)], ["snapshot 4", "e5"], []),
     "already in the snapshot": ([snapshot(4), event(3), event(4), event(5)], ["snapshot 4", "e5"], []),
     "reordered by a little": ([snapshot(4), event(6), event(5)], ["snapshot 4", "e5", "e6"], []),
-    "gap": ([snapshot(4), event(6), {"wait_ms": 300}, snapshot(6), event(7)], ["snapshot 4", "snapshot 6", "e7"], [RESYNC]),
+    "gap": (
+        [snapshot(4), event(6), {"wait_ms": 300}, snapshot(6), event(7)],
+        ["snapshot 4", "snapshot 6", "e7"],
+        [RESYNC],
+    ),
     "gap, newer event kept": (
         [snapshot(4), event(7), {"wait_ms": 300}, snapshot(6)],
         ["snapshot 4", "snapshot 6", "e7"],

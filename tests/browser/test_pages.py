@@ -11,7 +11,14 @@ from tests.support.whole_portal import WholePortal
 
 CONTRAST = (Path(__file__).parent / "contrast.js").read_text()
 LIVE_PAGES = {"/": "Overview", "/wan/": "WAN", "/jobs/": "Jobs"}
-PAGES = {**LIVE_PAGES, "/tokens/": "API tokens", "/audit/": "Audit log", "/chains/": "Chains", "/mptcp/": "MPTCP", "/cluster/": "Cluster"}
+PAGES = {
+    **LIVE_PAGES,
+    "/tokens/": "API tokens",
+    "/audit/": "Audit log",
+    "/chains/": "Chains",
+    "/mptcp/": "MPTCP",
+    "/cluster/": "Cluster",
+}
 LOOKS = [("light", 1400), ("dark", 1400), ("light", 360), ("dark", 360)]
 
 

@@ -59,7 +59,9 @@ def test_cards_show_what_an_operator_needs(wan_page: Page) -> None:
     expect(wan_page.locator("#goodput svg.main-svg").first).to_be_visible()
 
 
-def test_keyboard_only_fault_acknowledge_restore(browser: Browser, portal: WholePortal, lab: LabClient) -> None:
+def test_keyboard_only_fault_acknowledge_restore(
+    browser: Browser, portal: WholePortal, lab: LabClient
+) -> None:
     with watched_page(browser, portal.url) as watched:
         page = watched.page
         log_in_by_keyboard(watched, portal.password)
@@ -118,7 +120,9 @@ def test_failover_table_has_the_parts(wan_page: Page, lab: LabClient) -> None:
     expect(wan_page.locator("#failover-chart svg.main-svg").first).to_be_visible()
 
 
-def test_page_says_stale_while_the_web_process_is_gone(wan_page: Page, watched: WatchedPage, portal: WholePortal) -> None:
+def test_page_says_stale_while_the_web_process_is_gone(
+    wan_page: Page, watched: WatchedPage, portal: WholePortal
+) -> None:
     """The supervisor starts it again; the page finds back by itself."""
     watched.expected += ["WebSocket connection", "Failed to load resource", "ERR_"]
     status = wan_page.locator("#live-status .state")
@@ -130,7 +134,9 @@ def test_page_says_stale_while_the_web_process_is_gone(wan_page: Page, watched: 
     expect(card(wan_page, "fiber")).to_have_attribute("data-fresh", "live", timeout=30_000)
 
 
-def test_page_says_stale_when_the_web_process_hangs(wan_page: Page, watched: WatchedPage, portal: WholePortal) -> None:
+def test_page_says_stale_when_the_web_process_hangs(
+    wan_page: Page, watched: WatchedPage, portal: WholePortal
+) -> None:
     """An open socket without a word is not live."""
     watched.expected += ["WebSocket connection", "Failed to load resource", "ERR_"]
     status = wan_page.locator("#live-status .state")
@@ -148,6 +154,8 @@ def test_page_says_stale_when_the_web_process_hangs(wan_page: Page, watched: Wat
 
 def test_agent_gone_is_marked_and_comes_back(wan_page: Page, lab: LabClient) -> None:
     lab.agent_kill("gw-a")
-    expect(wan_page.locator('[data-agent="gw-a"], [data-link="fiber"][data-fresh="stale"]').first).to_be_visible(timeout=20_000)
+    expect(
+        wan_page.locator('[data-agent="gw-a"], [data-link="fiber"][data-fresh="stale"]').first
+    ).to_be_visible(timeout=20_000)
     expect(wan_page.locator('[data-agent="gw-a"]')).to_have_count(0, timeout=30_000)
     expect(card(wan_page, "fiber")).to_have_attribute("data-fresh", "live", timeout=30_000)

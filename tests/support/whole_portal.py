@@ -67,7 +67,9 @@ def _wait_ready(process: subprocess.Popen[bytes], paths: Paths, output_path: Pat
         if found and paths.instance.exists():
             return found[1]
         if process.poll() is not None or time.monotonic() > deadline_s:
-            logs = "\n".join(f"--- {log.name}\n{_output(log)[-1500:]}" for log in sorted(paths.logs.glob("*.log")))
+            logs = "\n".join(
+                f"--- {log.name}\n{_output(log)[-1500:]}" for log in sorted(paths.logs.glob("*.log"))
+            )
             raise RuntimeError(f"the portal did not start:\n{_output(output_path)}\n{logs}")
         time.sleep(0.05)
 
