@@ -10,10 +10,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import django_stubs_ext
 from django.core.exceptions import ImproperlyConfigured
 
 from nfvportal import __version__
 from nfvportal.supervise.paths import Paths
+
+# Lets admin classes name their model, as in ModelAdmin[Device]; Django's own are generic in their stubs only.
+django_stubs_ext.monkeypatch()
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 PATHS = Paths.from_env(os.environ, BASE_DIR)
