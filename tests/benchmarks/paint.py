@@ -31,7 +31,8 @@ LINKS = ("fiber", "dsl", "lte")
 PAINT_WITHIN_S = 10.0
 UP_WITHIN_S = 150.0
 
-# Remembers when the frame that shows a card's new state was painted: a task queued from an animation frame runs after it.
+# Remembers when the frame that shows a card's new state was painted: a task queued from an animation frame runs
+# after that frame.
 OBSERVE = """
 globalThis.painted = [];
 new MutationObserver((changes) => {
@@ -40,7 +41,10 @@ new MutationObserver((changes) => {
     if (!link || change.oldValue === state) continue;
     requestAnimationFrame(() => {
       const { port1, port2 } = new MessageChannel();
-      port1.onmessage = () => globalThis.painted.push({ link, state, at_ms: performance.timeOrigin + performance.now(), wall_ms: Date.now() });
+      port1.onmessage = () => {
+        const at_ms = performance.timeOrigin + performance.now();
+        globalThis.painted.push({ link, state, at_ms, wall_ms: Date.now() });
+      };
       port2.postMessage(0);
     });
   }

@@ -49,7 +49,8 @@ class WholePortal:
         """Run a management command against this portal and return what it printed."""
         done = subprocess.run(
             [sys.executable, "manage.py", *arguments],
-            cwd=CHECKOUT, env=self.environment, input=input_text, capture_output=True, text=True, timeout=120, check=False,
+            cwd=CHECKOUT, env=self.environment, input=input_text, capture_output=True, text=True, timeout=120,
+            check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
