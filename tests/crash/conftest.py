@@ -1,0 +1,50 @@
+"""One whole portal with its live lab for all crash tests; each test finds it settled and leaves it so."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from nfvportal.lab.client import LabClient, LabUnavailable
+from tests.crash.operator import Operator
+from tests.support.whole_portal import WholePortal, whole_portal
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark all tests of this folder."""
+    for item in items:
+        if "tests/crash/" in item.path.as_posix():
+            item.add_marker(pytest.mark.crash)
+
+
+@pytest.fixture(scope="session")
+def portal() -> Iterator[WholePortal]:
+    """The running portal."""
+    with whole_portal() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def lab(portal: WholePortal) -> LabClient:
+    """The portal's lab, reached without the portal."""
+    client = LabClient(portal.paths.lab_socket)
+    try:
+        client.status()
+    except LabUnavailable:
+        pytest.skip("crash tests under traffic need the lab, and this machine forbids its namespaces")
+    return client
+
+
+@pytest.fixture(scope="session")
+def _operator(portal: WholePortal, lab: LabClient) -> Operator:
+    operator = Operator(portal, lab)
+    operator.log_in()
+    return operator
+
+
+@pytest.fixture
+def operator(_operator: Operator) -> Iterator[Operator]:
+    """An operator in front of a settled portal; afterwards it must settle again."""
+    _operator.wait_settled()
+    yield _operator
+    _operator.clear_faults()
+    _operator.wait_settled()
