@@ -19,10 +19,6 @@ KINDS: dict[NodeKind, DeviceKind] = {
     "gateway": DeviceKind.GATEWAY,
     "bridge": DeviceKind.SWITCH,
 }
-    NodeKind.HOST: DeviceKind.HOST,
-    NodeKind.GATEWAY: DeviceKind.GATEWAY,
-    NodeKind.BRIDGE: DeviceKind.SWITCH,
-}
 
 # TABLE: seeds of the apps, run in this order after the inventory's own.
 APP_SEEDS = ("apps.wan.seeds:seed_demo",)
