@@ -217,6 +217,11 @@ class Detector:
         return frozenset(link.name for link in self._links.values() if link.state in usable)
 
     @property
+    def unknown(self) -> frozenset[str]:
+        """Links of which nothing is known yet."""
+        return frozenset(link.name for link in self._links.values() if link.state == LinkState.UNKNOWN)
+
+    @property
     def rx_down(self) -> frozenset[str]:
         """Links that we do not hear, to be told to the peer in every probe."""
         return frozenset(link.name for link in self._links.values() if link.is_rx_down)
