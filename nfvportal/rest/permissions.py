@@ -1,13 +1,15 @@
 """Which role may do what by REST. A token without the write flag only reads, whatever the role of its owner."""
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
-from rest_framework.views import APIView
 
 from nfvportal.accounts.access import Role, has_role
 from nfvportal.accounts.models import ApiToken
+
+if TYPE_CHECKING:  # rest_framework.views reads its default permissions, this module, while it loads
+    from rest_framework.views import APIView
 
 
 class RolePermission(BasePermission):
@@ -16,7 +18,7 @@ class RolePermission(BasePermission):
     reads: ClassVar[Role] = Role.VIEWER
     writes: ClassVar[Role] = Role.OPERATOR
 
-    def has_permission(self, request: Request, view: APIView) -> bool:
+    def has_permission(self, request: Request, view: "APIView") -> bool:
         """Decide before the view runs."""
         if request.method in SAFE_METHODS:
             self.message = f"this needs the role {self.reads.value}"
