@@ -124,8 +124,6 @@ class Prober(threading.Thread):
         logger.info("probing %s, real-time %s", ", ".join(self._names), use_realtime())
         sockets = [link.socket for link in self._links.values()]
         by_socket = {link.socket: link for link in self._links.values()}
-        interval_s = self._spec.detector.interval_ms / 1000
-        next_send_s = next_sample_s = time.monotonic()
         self._next_send_s = self._next_sample_s = time.monotonic()
         while not self._stopping.is_set():
             try:

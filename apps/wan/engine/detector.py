@@ -18,7 +18,9 @@ That rule is also why a link is only called silent when another one vouches: it 
 least ``multiplier - 1`` intervals after the last one heard on the silent link. A peer that pauses is silent everywhere
 at once, whatever the delays of the links, and vouches for nothing.
 
-Our own pauses do not count as silence: arrival times come from the kernel, and all that arrived is fed before ``tick``.
+Our own pauses do not count as silence: arrival times come from the kernel, all that arrived is fed before ``tick``, and
+after ``tick`` came late by more than half an interval, patience starts anew (whatever paused us, a busy host or its
+hypervisor, has often paused the links as well).
 
 Source: RFC 5880 section 6.8.4 (detection time), adaptive multiplier and hold-down with doubling: our own design
 (apps/wan/README.md). Deviation from RFC 5880: remote state is carried over the other links, so that a one-way failure
@@ -156,6 +158,8 @@ class Detector:
         self._links = {
             name: _Link(name, GapHistory(self._interval_s, now_s), since_s=now_s) for name in sorted(links)
         }
+        self._tick_s = now_s
+        self._pause_end_s = -math.inf
         self._unheard: frozenset[str] = frozenset()
         self._report_sent_s = -math.inf
         self._is_all_silent = False
@@ -188,6 +192,9 @@ class Detector:
     def tick(self, now_s: float) -> tuple[Action, ...]:
         """Judge silence and hold-downs; call at ``next_deadline_s`` and at least once per interval."""
         actions: list[Action] = []
+        if now_s - self._tick_s > LATE_INTERVALS * self._interval_s:
+            self._pause_end_s = now_s
+        self._tick_s = now_s
         for link in self._links.values():
             if self._is_silent(link, now_s):
                 link.clean_count = 0
@@ -203,7 +210,7 @@ class Detector:
         deadline_s = math.inf
         for link in self._links.values():
             if link.state == LinkState.UP and not link.is_rx_down and link.heard_s is not None:
-                patience_s = link.heard_s + self._patience_s(link)
+                patience_s = self._waiting_since_s(link) + self._patience_s(link)
                 if patience_s > now_s:
                     deadline_s = min(deadline_s, patience_s)
             elif link.state == LinkState.HOLD_DOWN:
@@ -253,7 +260,7 @@ class Detector:
             return now_s - link.since_s >= self._config.startup_s and any(
                 self._is_fresh(other, now_s) for other in self._links.values()
             )
-        if link.heard_s is None or now_s - link.heard_s < self._patience_s(link) - 1e-9:
+        if link.heard_s is None or now_s - self._waiting_since_s(link) < self._patience_s(link) - 1e-9:
             return False
         # Tick phases of the two ends differ by up to an interval: a fifth of one is allowed for rounding.
         proof_s = link.sent_s + (self._multiplier(link) - 1 - 0.2) * self._interval_s
@@ -261,6 +268,10 @@ class Detector:
             other is not link and self._is_fresh(other, now_s) and other.sent_s >= proof_s
             for other in self._links.values()
         )
+
+    def _waiting_since_s(self, link: _Link) -> float:
+        """Return since when silence counts: the last probe, or the end of our own last pause."""
+        return max(link.heard_s or -math.inf, self._pause_end_s)
 
     def _is_fresh(self, link: _Link, now_s: float) -> bool:
         return link.heard_s is not None and now_s - link.heard_s < self._patience_s(link)
@@ -299,7 +310,8 @@ class Detector:
     def _judge_all_silent(self, now_s: float) -> list[Action]:
         if self._is_all_silent or not self._is_anything_heard:
             return []
-        if any(self._is_fresh(link, now_s) for link in self._links.values()):
+        patience_s = max(self._patience_s(link) for link in self._links.values())
+        if any(now_s - self._waiting_since_s(link) < patience_s for link in self._links.values()):
             return []
         self._is_all_silent = True
         return [AllSilent(max(link.heard_s or -math.inf for link in self._links.values()))]
