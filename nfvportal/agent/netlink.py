@@ -10,7 +10,7 @@ import socket
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Final
 
 NLM_REQUEST: Final = 0x1
@@ -22,11 +22,13 @@ NLMSG_ERROR: Final = 2
 NLMSG_DONE: Final = 3
 
 RTM_NEWLINK, RTM_GETLINK = 16, 18
+RTM_NEWADDR = 20
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 RTM_NEWRULE, RTM_DELRULE, RTM_GETRULE = 32, 33, 34
 RTM_NEWNEXTHOP, RTM_DELNEXTHOP, RTM_GETNEXTHOP = 104, 105, 106
 
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_TABLE, RTA_NH_ID = 1, 4, 5, 6, 15, 30
+IFA_ADDRESS, IFA_LOCAL = 1, 2
 NHA_ID, NHA_OIF, NHA_GATEWAY = 1, 5, 6
 FRA_SRC, FRA_PRIORITY, FRA_TABLE, FRA_PROTOCOL = 2, 6, 15, 21
 IFLA_IFNAME, IFLA_STATS64 = 3, 23
@@ -82,16 +84,18 @@ class NetlinkError(OSError):
     """The kernel refused a message; ``errno`` says why."""
 
 
-def _attribute(kind: int, value: bytes) -> bytes:
+def pack_attribute(kind: int, value: bytes) -> bytes:
+    """Return one attribute, padded."""
     padding = -len(value) % 4
     return _ATTRIBUTE.pack(4 + len(value), kind) + value + b"\0" * padding
 
 
 def _u32(kind: int, value: int) -> bytes:
-    return _attribute(kind, struct.pack("=I", value))
+    return pack_attribute(kind, struct.pack("=I", value))
 
 
-def _message(kind: int, flags: int, payload: bytes) -> bytes:
+def pack_message(kind: int, flags: int, payload: bytes) -> bytes:
+    """Return one request."""
     return _HEADER.pack(_HEADER.size + len(payload), kind, NLM_REQUEST | flags, 0, 0) + payload
 
 
@@ -99,18 +103,18 @@ def pack_nexthop_replace(nexthop: Nexthop) -> bytes:
     """Return the message that creates or redirects a nexthop object."""
     payload = _NEXTHOP.pack(socket.AF_INET, 0, nexthop.protocol, 0, 0)
     payload += _u32(NHA_ID, nexthop.id) + _u32(NHA_OIF, nexthop.oif)
-    payload += _attribute(NHA_GATEWAY, IPv4Address(nexthop.gateway).packed)
-    return _message(RTM_NEWNEXTHOP, NLM_ACK | NLM_CREATE | NLM_REPLACE, payload)
+    payload += pack_attribute(NHA_GATEWAY, IPv4Address(nexthop.gateway).packed)
+    return pack_message(RTM_NEWNEXTHOP, NLM_ACK | NLM_CREATE | NLM_REPLACE, payload)
 
 
 def pack_nexthop_delete(nexthop_id: int) -> bytes:
     """Return the message that removes a nexthop object, and the routes over it."""
-    return _message(RTM_DELNEXTHOP, NLM_ACK, _NEXTHOP.pack(0, 0, 0, 0, 0) + _u32(NHA_ID, nexthop_id))
+    return pack_message(RTM_DELNEXTHOP, NLM_ACK, _NEXTHOP.pack(0, 0, 0, 0, 0) + _u32(NHA_ID, nexthop_id))
 
 
 def pack_route_replace(route: Route) -> bytes:
     """Return the message that creates a route or sets it right."""
-    return _message(
+    return pack_message(
         RTM_NEWROUTE,
         NLM_ACK | NLM_CREATE | NLM_REPLACE,
         _route_payload(route) + _u32(RTA_NH_ID, route.nexthop_id),
@@ -119,25 +123,43 @@ def pack_route_replace(route: Route) -> bytes:
 
 def pack_route_delete(route: Route) -> bytes:
     """Return the message that removes a route."""
-    return _message(RTM_DELROUTE, NLM_ACK, _route_payload(route))
+    return pack_message(RTM_DELROUTE, NLM_ACK, _route_payload(route))
 
 
 def _route_payload(route: Route) -> bytes:
     network = IPv4Network(route.prefix)
     table = route.table if route.table < 256 else 0
     header = _ROUTE.pack(socket.AF_INET, network.prefixlen, 0, 0, table, route.protocol, 0, 1, 0)
-    return header + _attribute(RTA_DST, network.network_address.packed) + _u32(RTA_TABLE, route.table)
+    return header + pack_attribute(RTA_DST, network.network_address.packed) + _u32(RTA_TABLE, route.table)
+
+
+def pack_default_route_replace(gateway: str, oif: int, table: int, protocol: int) -> bytes:
+    """Return the message that sets the default route of a table, without a nexthop object."""
+    header = _ROUTE.pack(socket.AF_INET, 0, 0, 0, 0, protocol, 0, 1, 0)
+    body = (
+        pack_attribute(RTA_GATEWAY, IPv4Address(gateway).packed) + _u32(RTA_OIF, oif) + _u32(RTA_TABLE, table)
+    )
+    return pack_message(RTM_NEWROUTE, NLM_ACK | NLM_CREATE | NLM_REPLACE, header + body)
+
+
+def pack_address_add(address: str, interface_number: int) -> bytes:
+    """Return the message that adds an address like ``10.1.1.10/24``; adding it again is refused with EEXIST."""
+    interface = IPv4Interface(address)
+    header = struct.pack("=BBBBI", socket.AF_INET, interface.network.prefixlen, 0, 0, interface_number)
+    packed = interface.ip.packed
+    payload = header + pack_attribute(IFA_LOCAL, packed) + pack_attribute(IFA_ADDRESS, packed)
+    return pack_message(RTM_NEWADDR, NLM_ACK | NLM_CREATE | 0x200, payload)
 
 
 def pack_rule_add(rule: Rule) -> bytes:
     """Return the message that adds a rule; adding it again is refused with EEXIST."""
     # Without NLM_F_EXCL the kernel would happily hold the same rule twice.
-    return _message(RTM_NEWRULE, NLM_ACK | NLM_CREATE | 0x200, _rule_payload(rule))
+    return pack_message(RTM_NEWRULE, NLM_ACK | NLM_CREATE | 0x200, _rule_payload(rule))
 
 
 def pack_rule_delete(rule: Rule) -> bytes:
     """Return the message that removes a rule."""
-    return _message(RTM_DELRULE, NLM_ACK, _rule_payload(rule))
+    return pack_message(RTM_DELRULE, NLM_ACK, _rule_payload(rule))
 
 
 def _rule_payload(rule: Rule) -> bytes:
@@ -145,10 +167,10 @@ def _rule_payload(rule: Rule) -> bytes:
     header = _ROUTE.pack(socket.AF_INET, 0, network.prefixlen, 0, 0, 0, 0, ACTION_TO_TABLE, 0)
     return (
         header
-        + _attribute(FRA_SRC, network.network_address.packed)
+        + pack_attribute(FRA_SRC, network.network_address.packed)
         + _u32(FRA_PRIORITY, rule.priority)
         + _u32(FRA_TABLE, rule.table)
-        + _attribute(FRA_PROTOCOL, bytes([rule.protocol]))
+        + pack_attribute(FRA_PROTOCOL, bytes([rule.protocol]))
     )
 
 
@@ -179,7 +201,7 @@ class Netlink:
         self._socket.send(b"".join(messages))
         answers: list[int] = []
         while len(answers) < len(messages):
-            for kind, _, payload in _messages(self._socket.recv(RECEIVE_BYTES)):
+            for kind, _, payload in iter_messages(self._socket.recv(RECEIVE_BYTES)):
                 if kind == NLMSG_ERROR:
                     answers.append(-struct.unpack_from("=i", payload)[0])
         return answers
@@ -198,7 +220,7 @@ class Netlink:
         """Return the IPv4 nexthop objects of a protocol number."""
         found = []
         for payload in self._dump(RTM_GETNEXTHOP, RTM_NEWNEXTHOP, _NEXTHOP.pack(socket.AF_INET, 0, 0, 0, 0)):
-            attributes = dict(_attributes(payload[_NEXTHOP.size :]))
+            attributes = dict(iter_attributes(payload[_NEXTHOP.size :]))
             owner = payload[2]
             if owner == protocol and NHA_GATEWAY in attributes and NHA_OIF in attributes:
                 gateway = str(IPv4Address(attributes[NHA_GATEWAY]))
@@ -214,7 +236,7 @@ class Netlink:
             _, length, _, _, table, owner, _, _, _ = _ROUTE.unpack_from(payload)
             if owner != protocol:
                 continue
-            attributes = dict(_attributes(payload[_ROUTE.size :]))
+            attributes = dict(iter_attributes(payload[_ROUTE.size :]))
             address = IPv4Address(attributes.get(RTA_DST, b"\0\0\0\0"))
             table = _int(attributes[RTA_TABLE]) if RTA_TABLE in attributes else table
             nexthop = _int(attributes[RTA_NH_ID]) if RTA_NH_ID in attributes else 0
@@ -227,7 +249,7 @@ class Netlink:
         for payload in self._dump(
             RTM_GETRULE, RTM_NEWRULE, _ROUTE.pack(socket.AF_INET, 0, 0, 0, 0, 0, 0, 0, 0)
         ):
-            attributes = dict(_attributes(payload[_ROUTE.size :]))
+            attributes = dict(iter_attributes(payload[_ROUTE.size :]))
             owner = attributes.get(FRA_PROTOCOL, b"\0")[0]
             if owner != protocol or FRA_SRC not in attributes:
                 continue
@@ -240,7 +262,7 @@ class Netlink:
         """Return the byte counters of every interface."""
         found = {}
         for payload in self._dump(RTM_GETLINK, RTM_NEWLINK, struct.pack("=BBHiII", 0, 0, 0, 0, 0, 0)):
-            attributes = dict(_attributes(payload[16:]))
+            attributes = dict(iter_attributes(payload[16:]))
             if IFLA_IFNAME in attributes and IFLA_STATS64 in attributes:
                 name = attributes[IFLA_IFNAME].rstrip(b"\0").decode(errors="replace")
                 _, _, rx_bytes, tx_bytes = struct.unpack_from("=QQQQ", attributes[IFLA_STATS64])
@@ -248,9 +270,9 @@ class Netlink:
         return found
 
     def _dump(self, request: int, answer: int, payload: bytes) -> Iterator[bytes]:
-        self._socket.send(_message(request, NLM_DUMP, payload))
+        self._socket.send(pack_message(request, NLM_DUMP, payload))
         while True:
-            for kind, _, body in _messages(self._socket.recv(RECEIVE_BYTES)):
+            for kind, _, body in iter_messages(self._socket.recv(RECEIVE_BYTES)):
                 if kind == NLMSG_DONE:
                     return
                 if kind == NLMSG_ERROR:
@@ -260,7 +282,7 @@ class Netlink:
                     yield body
 
 
-def _messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
+def iter_messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
     """Yield (type, flags, payload) of each message; stops at the first that is malformed."""
     offset = 0
     while offset + _HEADER.size <= len(data):
@@ -271,7 +293,7 @@ def _messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
         offset += length + (-length % 4)
 
 
-def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
+def iter_attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
     """Yield (type, value) of each attribute; stops at the first that is malformed."""
     offset = 0
     while offset + _ATTRIBUTE.size <= len(data):
