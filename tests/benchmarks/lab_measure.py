@@ -1,6 +1,5 @@
 """Small programs that run inside nodes of the lab and print one JSON object: echo, round trips, flood and sink."""
 
-import contextlib
 import json
 import select
 import socket
@@ -76,21 +75,20 @@ def round_trips(
 def flood(address: str, rate_bps: str, seconds: str, size_bytes: str) -> dict[str, Any]:
     """Send datagrams evenly at a rate of IP payload bits, then say that it is over; 0 = as fast as it goes."""
     udp, size, rate = _socket(), int(size_bytes), float(rate_bps)
-    udp.connect((address, PORT))
+    # Not connected: whether anyone listens at the other end is none of a flood's business.
+    target = (address, PORT)
     payload, sent, start_s = b"." * size, 0, time.perf_counter()
     gap_s = size * 8 / rate if rate else 0.0
     while (now_s := time.perf_counter()) < start_s + float(seconds):
         due = int((now_s - start_s) / gap_s) if rate else sent + 32
         for _ in range(min(32, due - sent)):
-            udp.send(payload)
+            udp.sendto(payload, target)
             sent += 1
         if rate and due <= sent:
             select.select([], [], [], max(0.0, start_s + (sent + 1) * gap_s - time.perf_counter()))
     for _ in range(20):
         time.sleep(0.02)
-        # Once the sink has heard it, it is gone and its host says so.
-        with contextlib.suppress(ConnectionRefusedError):
-            udp.send(END)
+        udp.sendto(END, target)
     return {"sent": sent}
 
 
