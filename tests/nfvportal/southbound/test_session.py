@@ -35,7 +35,8 @@ HELLO = {
     "capabilities": {"mptcp": True}, "boot_id": "b1",
 }  # fmt: skip
 EVENT = {
-    "type": "event", "id": 17, "boot_id": "b1", "role": "wan.gateway", "event": "wan.link_failed", "at_s": 1.0, "data": {},
+    "type": "event", "id": 17, "boot_id": "b1", "role": "wan.gateway", "event": "wan.link_failed", "at_s": 1.0,
+    "data": {},
 }  # fmt: skip
 
 
@@ -104,7 +105,8 @@ def test_event_is_acknowledged_only_after_its_commit() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"role": "wan.host"}, {"event": "inventory.device_offline"}, {"event": "wan"}, {"event": "wanton.x"}]
+    "change",
+    [{"role": "wan.host"}, {"event": "inventory.device_offline"}, {"event": "wan"}, {"event": "wanton.x"}],
 )
 def test_a_device_cannot_speak_for_others(change: dict[str, str]) -> None:
     ignored, ack = _open().received(json.dumps({**EVENT, **change}), 1.0)
