@@ -12,6 +12,7 @@ from pathlib import Path
 
 from nfvportal.lab.bring_up import BringUpError, Network, bring_up
 from nfvportal.lab.control import Control
+from nfvportal.lab.kernel import schedule_realtime
 from nfvportal.lab.links import Links
 from nfvportal.lab.node_processes import AgentKeeper, AgentSettings
 from nfvportal.lab.self_test import run_self_test
@@ -19,6 +20,7 @@ from nfvportal.lab.topology import Topology
 
 # The last answer ("stopping") gets this long to leave before the process ends.
 LAST_ANSWER_S = 0.2
+REALTIME_PRIORITY = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,8 @@ def run_lab(settings: LabSettings) -> int:
 async def _serve(settings: LabSettings, network: Network, started_s: float) -> int:
     # Relays are forked first, while this process is small.
     links = Links(network)
+    # Below the relays: orders reach them at once also when the machine is busy. Commands and agents do not inherit it.
+    schedule_realtime(REALTIME_PRIORITY)
     self_test = run_self_test(network)
     keepers = _make_keepers(settings.agents, network)
     control = Control(network, links, keepers, self_test, is_realtime=_is_realtime(links))

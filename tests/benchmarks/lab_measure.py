@@ -6,6 +6,7 @@ import socket
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from nfvportal.lab.kernel import schedule_realtime, wait_precisely
@@ -112,7 +113,12 @@ def sink(seconds: str) -> dict[str, Any]:
 
 
 # TABLE: word on the command line -> program.
-PROGRAMS = {"echo": echo, "round_trips": round_trips, "flood": flood, "sink": sink}
+PROGRAMS: dict[str, Callable[..., dict[str, Any]]] = {
+    "echo": echo,
+    "round_trips": round_trips,
+    "flood": flood,
+    "sink": sink,
+}
 
 if __name__ == "__main__":
     # The measure must be more punctual than what it measures, where that is permitted.
