@@ -12,7 +12,8 @@ from nfvportal.lib import wire
 from nfvportal.lib.errors import InvalidInputError
 
 EVENT = {
-    "type": "event", "id": 17, "boot_id": "b", "role": "wan.gateway", "event": "wan.link_failed", "at_s": 1.5, "data": {},
+    "type": "event", "id": 17, "boot_id": "b", "role": "wan.gateway", "event": "wan.link_failed", "at_s": 1.5,
+    "data": {},
 }  # fmt: skip
 SAMPLES = {"type": "samples", "role": "wan.gateway", "columns": {"at_s": [1.0, 2.0], "link": ["a", "b"]}}
 json_values = st.recursive(
@@ -27,8 +28,8 @@ def test_any_message_is_a_frame_or_invalid_input(text: str | bytes) -> None:
     for allowed in (wire.FROM_AGENT, wire.FROM_PORTAL):
         try:
             assert wire.decode(text, allowed)["type"] in allowed
-        except InvalidInputError as error:
-            assert error.limit
+        except InvalidInputError:
+            continue
 
 
 @given(st.sampled_from(sorted(wire.FRAMES)), st.data())

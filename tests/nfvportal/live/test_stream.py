@@ -22,7 +22,7 @@ from nfvportal.live import topics
 from nfvportal.live.client import QUEUE_LENGTH
 from nfvportal.live.publish import SEQ_KEY, publish, publish_latest
 from nfvportal.live.topics import Topic
-from tests.support.live import assert_stream_consistent, follow
+from tests.support.live import Follower, assert_stream_consistent, follow
 from tests.support.web import WebServer, eventually, in_database, token_of, user_make, web_serve
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -164,6 +164,12 @@ async def test_unsubscribed_topics_fall_silent(server: WebServer, token: str) ->
         assert (await browser.frame("event"))["topic"] == "value:b"
 
 
+async def _pester(browser: Follower) -> None:
+    for _ in range(100):
+        await browser.socket.send(b"\x00")
+        await browser.frame("error")
+
+
 async def test_broken_requests_are_answered_and_end_the_stream_when_they_do_not_stop(
     server: WebServer, token: str
 ) -> None:
@@ -172,9 +178,7 @@ async def test_broken_requests_are_answered_and_end_the_stream_when_they_do_not_
         assert (await browser.frame("error"))["code"] == "malformed"
         await browser.snapshot("values")
         with pytest.raises(ConnectionClosed) as closed:
-            for _ in range(100):
-                await browser.socket.send(b"\x00")
-                await browser.frame("error")
+            await _pester(browser)
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 4400
 
