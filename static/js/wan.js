@@ -121,7 +121,6 @@ function showRest({ links, nowS }) {
   showAgents(nowS);
   showMap(find("#map-picture"), model.subnets, links);
   showFailovers();
-  setText(find("#site-pair"), model.sitePair);
   setText(find("#map-epoch"), model.epochWords);
   const stale = stream.state === "stale";
   setText(find("#goodput-stale"), stale ? `Stale since ${clock(stream.sinceMs / 1000)}: nothing newer is drawn.` : "");

@@ -1,5 +1,7 @@
 // What the page knows about the WAN: loaded from the snapshot, kept by events. The shapes are those of apps/wan/events.py.
 
+import { moment } from "../format.js";
+
 const STALE_AFTER_S = 3; // the gateways measure four times a second
 const FAILOVER_LIMIT = 50;
 
@@ -36,7 +38,6 @@ export class WanModel {
     this.agents = [];
     this.faults = {};
     this.epoch = null;
-    this.sites = [];
   }
 
   load(data, atS) {
@@ -95,6 +96,13 @@ export class WanModel {
       .sort((one, other) => other.detectedAtS - one.detectedAtS)
       .slice(0, FAILOVER_LIMIT);
     return failover;
+  }
+
+  /** Which map is in force, and why. */
+  get epochWords() {
+    if (!this.epoch) return "";
+    const actor = this.epoch.actor ? ` by ${this.epoch.actor}` : "";
+    return `map ${this.epoch.number}${this.epoch.reason ? `: ${this.epoch.reason}` : ""}${actor}, ${moment(this.epoch.at_s)}`;
   }
 
   /** Virtual subnets with the link each rides on now. */
