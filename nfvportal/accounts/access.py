@@ -26,7 +26,7 @@ RANK = {Role.VIEWER: 1, Role.OPERATOR: 2, Role.ADMIN: 3}
 
 
 def role_of(user: AnyUser) -> Role | None:
-    """Return the highest role of a user; ``None`` for strangers and users without a group. One query per user object."""
+    """Return the highest role of a user; ``None`` for strangers and users without a group. One query per object."""
     if not isinstance(user, User) or not user.is_active:
         return None
     if user.is_superuser:

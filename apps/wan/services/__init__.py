@@ -1,0 +1,1 @@
+"""Writes of ``wan``, one file per noun."""
