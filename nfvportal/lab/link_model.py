@@ -44,7 +44,7 @@ class LinkDirection(Generic[Frame]):
     """
 
     __slots__ = (
-        "_bulk", "_bulk_bytes", "_delay_s", "_draw", "_flying", "_free_at_s", "_last_arrival_s", "_loss_ratio",
+        "_bulk", "_bulk_bytes", "_delay_s", "_draw", "_flying", "_free_at_s", "_loss_ratio",
         "_priority", "_priority_bytes", "_queue_bytes_max", "_seconds_per_byte", "counters", "is_blocked",
     )  # fmt: skip
 
@@ -56,7 +56,6 @@ class LinkDirection(Generic[Frame]):
         self._bulk_bytes = 0
         self._priority_bytes = 0
         self._free_at_s = 0.0
-        self._last_arrival_s = 0.0
         self.is_blocked = False
         self.counters = DirectionCounters()
         self._apply(shape)
@@ -86,7 +85,6 @@ class LinkDirection(Generic[Frame]):
             self._flying.clear()
             self._bulk_bytes = self._priority_bytes = 0
             self._free_at_s = now_s
-            self._last_arrival_s = now_s
         self.is_blocked = is_blocked
 
     def offer(self, now_s: float, size_bytes: int, is_priority: bool, frame: Frame) -> bool:
@@ -144,8 +142,7 @@ class LinkDirection(Generic[Frame]):
         lane = self._priority or self._bulk
         if not lane:
             return NEVER_S
-        arrival_s = self._free_at_s + lane[0][0] * self._seconds_per_byte + self._delay_s
-        return max(arrival_s, self._last_arrival_s)
+        return self._free_at_s + lane[0][0] * self._seconds_per_byte + self._delay_s
 
     def _advance(self, now_s: float) -> None:
         """Start sending every frame whose turn came by now."""
@@ -163,8 +160,5 @@ class LinkDirection(Generic[Frame]):
     def _send(self, start_s: float, size_bytes: int, frame: Frame) -> None:
         done_s = start_s + size_bytes * self._seconds_per_byte
         self._free_at_s = done_s
-        arrival_s = done_s + self._delay_s
-        if arrival_s < self._last_arrival_s:
-            arrival_s = self._last_arrival_s
-        self._last_arrival_s = arrival_s
-        self._flying.append((arrival_s, size_bytes, frame))
+        # First in, first out: a frame with a shorter delay waits for those ahead of it.
+        self._flying.append((done_s + self._delay_s, size_bytes, frame))
