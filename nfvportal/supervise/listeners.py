@@ -47,3 +47,12 @@ def unix_listen(path: Path) -> socket.socket:
     path.chmod(0o600)
     listening.listen(BACKLOG)
     return listening
+
+
+def local_addresses() -> list[str]:
+    """Return this machine's addresses that its own name resolves to; empty when it resolves to none."""
+    try:
+        found = socket.getaddrinfo(socket.gethostname(), None, type=socket.SOCK_STREAM)
+    except OSError:
+        return []
+    return [f"[{entry[4][0]}]" if entry[0] == socket.AF_INET6 else str(entry[4][0]) for entry in found]

@@ -14,7 +14,7 @@ from nfvportal import __version__
 from nfvportal.supervise.children import Child
 from nfvportal.supervise.errors import SuperviseError
 from nfvportal.supervise.keys import keys_ensure
-from nfvportal.supervise.listeners import tcp_listen, unix_listen
+from nfvportal.supervise.listeners import local_addresses, tcp_listen, unix_listen
 from nfvportal.supervise.locks import supervisor_lock
 from nfvportal.supervise.paths import Paths
 from nfvportal.supervise.postgres import Postgres, postgres_plan
@@ -45,14 +45,30 @@ class PortalOptions:
     topology: str = "branch"
 
 
-def child_environment(paths: Paths, given: Mapping[str, str], database_url: str, port: int) -> dict[str, str]:
-    """Return the environment of every process of the portal: what was given, our addresses and keys."""
+def child_environment(
+    paths: Paths, given: Mapping[str, str], database_url: str, host: str, port: int
+) -> dict[str, str]:
+    """Return the environment of every process of the portal: what was given, our addresses and keys.
+
+    A portal that listens to other machines answers to the names they know it by, unless ALLOWED_HOSTS says which.
+    """
     keys = keys_ensure(paths)
     defaults = {
         "SECRET_KEY": keys["secret_key"],
         "FIELD_KEYS": keys["field_keys"],
         "VALKEY_URL": paths.valkey_url,
     }
+    if host not in {"127.0.0.1", "::1", "localhost"}:
+        names = [
+            "localhost",
+            "127.0.0.1",
+            "[::1]",
+            "nfvportal",
+            host,
+            socket.gethostname(),
+            *local_addresses(),
+        ]
+        defaults["ALLOWED_HOSTS"] = ",".join(dict.fromkeys(names))
     search = [given.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin"]
     return {
         **defaults,
@@ -125,7 +141,7 @@ class Portal:
         start = self.supervisor.start
         postgres = None if self._given_env.get("DATABASE_URL") else postgres_plan(self.paths, self._given_env)
         url = postgres.url if postgres else self._given_env["DATABASE_URL"]
-        env = self._env = child_environment(self.paths, self._given_env, url, self.port)
+        env = self._env = child_environment(self.paths, self._given_env, url, self.options.host, self.port)
         servers = []
         if not self._given_env.get("VALKEY_URL"):
             servers.append(start(valkey_spec(valkey_find(self._given_env), self.paths, env)))
