@@ -3,6 +3,8 @@
 import { find, make, makeSvg, setData, setText } from "../dom.js";
 import { clock, milliseconds } from "../format.js";
 
+const ALARMS_SHOWN = 3;
+
 function bell() {
   return makeSvg("svg", { viewBox: "0 0 24 24", fill: "none", stroke: "currentColor", "stroke-width": 2, "stroke-linejoin": "round", "aria-hidden": "true" },
     makeSvg("path", { d: "M12 3 22 20H2Z" }), makeSvg("path", { d: "M12 10v4m0 2.500v.5", "stroke-linecap": "round" }));
@@ -36,12 +38,35 @@ function build(failover, acknowledge) {
   return alarm;
 }
 
+/** One line for the alarms that do not fit above: the table has each of them. */
+function showMore(holder, hidden, acknowledge) {
+  let line = find(".alarm-more", holder);
+  if (!hidden.length) {
+    line?.remove();
+    return;
+  }
+  if (!line) {
+    line = make("div", { class: "alarm alarm-more", "data-restored": "true" }, make("div", { class: "alarm-text" }, make("strong")));
+    if (acknowledge) {
+      const button = make("button", { class: "button", type: "button" }, "Acknowledge these");
+      button.addEventListener("click", () => line.hiddenIds.forEach((id) => acknowledge(id, button)));
+      line.append(button);
+    }
+  }
+  line.hiddenIds = hidden.map((failover) => failover.id);
+  const button = find("button", line);
+  if (button) button.disabled = false;
+  setText(find("strong", line), `and ${hidden.length} more not acknowledged`);
+  if (holder.lastElementChild !== line) holder.append(line);
+}
+
 /** Show one alarm per failover that nobody has acknowledged; keep keyboard focus where it was. */
 export function showAlarms(holder, failovers, acknowledge) {
-  const open = failovers.filter((failover) => !failover.acknowledgedAtS);
+  const all = failovers.filter((failover) => !failover.acknowledgedAtS);
+  const open = all.slice(0, ALARMS_SHOWN);
   const wanted = new Set(open.map((failover) => String(failover.id)));
   for (const alarm of [...holder.children]) {
-    if (!wanted.has(alarm.dataset.failover)) {
+    if (alarm.dataset.failover && !wanted.has(alarm.dataset.failover)) {
       const hadFocus = alarm.contains(document.activeElement);
       alarm.remove();
       if (hadFocus) (find("[data-acknowledge]", holder) ?? find("#main")).focus();
@@ -55,6 +80,7 @@ export function showAlarms(holder, failovers, acknowledge) {
     setText(find("strong", alarm), heading(failover));
     setText(find(".alarm-detail", alarm), detail(failover));
   });
+  showMore(holder, all.slice(ALARMS_SHOWN), acknowledge);
   const first = find("[data-acknowledge]", holder);
   for (const button of holder.querySelectorAll("[data-shortcut]")) if (button !== first) button.removeAttribute("data-shortcut");
   if (first) first.dataset.shortcut = "k";
