@@ -62,7 +62,9 @@ function showMore(holder, hidden, acknowledge) {
 
 /** Show one alarm per failover that nobody has acknowledged; keep keyboard focus where it was. */
 export function showAlarms(holder, failovers, acknowledge) {
-  const all = failovers.filter((failover) => !failover.acknowledgedAtS);
+  const all = failovers
+    .filter((failover) => !failover.acknowledgedAtS)
+    .sort((one, other) => Boolean(one.restoredAtS) - Boolean(other.restoredAtS) || other.detectedAtS - one.detectedAtS);
   const open = all.slice(0, ALARMS_SHOWN);
   const wanted = new Set(open.map((failover) => String(failover.id)));
   for (const alarm of [...holder.children]) {
