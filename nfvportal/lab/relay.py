@@ -12,6 +12,7 @@ import random
 import select
 import signal
 import socket
+import struct
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -29,6 +30,7 @@ REALTIME_PRIORITY = 20
 BATCH_FRAMES = 64
 FRAME_MAX_BYTES = 2_048
 _SOL_PACKET = 263
+_PACKET_STATISTICS = 6
 _PACKET_QDISC_BYPASS = 20
 _PACKET_IGNORE_OUTGOING = 23
 _ETH_P_ALL = 0x0003
@@ -48,7 +50,7 @@ def is_priority(frame: bytes) -> bool:
 class Side:
     """One end: where frames come in, and the direction that they leave by."""
 
-    __slots__ = ("direction", "out", "port", "source")
+    __slots__ = ("_lost_late", "direction", "out", "port", "source")
 
     def __init__(
         self, source: socket.socket, out: socket.socket, port: str, direction: LinkDirection[bytes]
@@ -57,6 +59,7 @@ class Side:
         self.out = out
         self.port = port
         self.direction = direction
+        self._lost_late = 0
 
     def take_in(self, clock: Callable[[], float]) -> None:
         """Offer waiting frames to the model, at most one batch."""
@@ -80,6 +83,13 @@ class Side:
             except OSError as error:
                 if error.errno not in _SEND_ERRORS_THAT_LOSE:
                     raise
+
+    def counters(self) -> dict[str, int]:
+        """Return the model's counters, and how many frames the kernel dropped because this process came too late."""
+        # Reading the kernel's statistics sets them back to zero.
+        statistics = self.source.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8)
+        self._lost_late += struct.unpack("II", statistics)[1]
+        return asdict(self.direction.counters) | {"lost_late": self._lost_late}
 
 
 class Relay:
@@ -124,7 +134,7 @@ class Relay:
                 "at_s": self._set_fault(Fault(**order["fault"]) if order["fault"] else None)
             }
         else:
-            ab, ba = (asdict(side.direction.counters) for side in self._sides)
+            ab, ba = (side.counters() for side in self._sides)
             answer = {"ab": ab, "ba": ba}
         self._orders.send(json.dumps(answer).encode())
         return True

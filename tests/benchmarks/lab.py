@@ -131,12 +131,14 @@ def _rate_row(lab: LabClient, options: BenchOptions) -> Row:
 def _loss_row(lab: LabClient, ratio: float, options: BenchOptions) -> Row:
     """Frames lost at random, as the distance from the asked ratio in standard deviations of a binomial count."""
     lab.fault("cable", "loss", value=ratio, seed=options.seed)
+    steal, late_before = _StealMeter(), _counter(lab, "lost_late")
     seconds = 1 if options.quick else 5
     heard, sent = _pair_run(
         lab, ("right", "sink", 30), ("left", "flood", "10.0.0.2", 8_000_000, seconds, 400)
     )
     lab.clear("cable")
-    lost, total = sent["sent"] - heard["count"], sent["sent"]
+    # What arrived and found the measuring program's buffer full was not lost by the link.
+    lost, total = sent["sent"] - heard["count"] - heard["overflowed"], sent["sent"]
     deviation = (total * ratio * (1 - ratio)) ** 0.5
     return Row(
         figure=f"lab: loss of {ratio:.0%}, distance in standard deviations",
@@ -144,7 +146,14 @@ def _loss_row(lab: LabClient, ratio: float, options: BenchOptions) -> Row:
         unit="sigma",
         goal=LOSS_GOAL_DEVIATIONS,
         n=total,
-        detail={"lost": lost, "measured_ratio": round(lost / total, 5)} | _quick(options),
+        detail={
+            "lost": lost,
+            "measured_ratio": round(lost / total, 5),
+            "relay_came_late": _counter(lab, "lost_late") - late_before,
+            "sink_overflowed": heard["overflowed"],
+        }
+        | steal.facts()
+        | _quick(options),
     )
 
 
@@ -157,9 +166,9 @@ def _priority_row(lab: LabClient, options: BenchOptions) -> Row:
     flooding = threading.Thread(
         target=_run, args=(lab, "left", "flood", "10.0.0.2", 60_000_000, seconds, BULK_BYTES)
     )
-    before = _queue_losses(lab)
+    before = _counter(lab, "lost_queue")
     flooding.start()
-    _wait_until(lambda: _queue_losses(lab) > before)
+    _wait_until(lambda: _counter(lab, "lost_queue") > before)
     busy = _pair_run(lab, ("right", "echo", 30), probes)[1]
     flooding.join()
     detail = {"idle": _rounded(idle), "busy": _rounded(busy)} | steal.facts() | _quick(options)
@@ -174,17 +183,17 @@ def _priority_row(lab: LabClient, options: BenchOptions) -> Row:
     )
 
 
-def _queue_losses(lab: LabClient) -> int:
-    return int(lab.status()["links"][0]["counters"]["ab"]["lost_queue"])
+def _counter(lab: LabClient, name: str) -> int:
+    return int(lab.status()["links"][0]["counters"]["ab"][name])
 
 
 def _capacity_row(lab: LabClient, options: BenchOptions) -> Row:
     """Small frames per second through one relay, offered as fast as one sender can."""
     steal, measured_pps = _StealMeter(), []
     for _ in range(options.repetitions or (2 if options.quick else 6)):
-        before = lab.status()["links"][0]["counters"]["ab"]["frames_out"]
+        before = _counter(lab, "frames_out")
         heard, _ = _pair_run(lab, ("right", "sink", 30), ("left", "flood", "10.0.0.2", 0, 2, PROBE_BYTES))
-        moved = lab.status()["links"][0]["counters"]["ab"]["frames_out"] - before
+        moved = _counter(lab, "frames_out") - before
         measured_pps.append(moved / (heard["last_at_s"] - heard["first_at_s"]))
     return _row(
         "lab: frames per second of one relay",

@@ -7,6 +7,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from nfvportal.lab.kernel import schedule_realtime, wait_precisely
@@ -113,7 +114,17 @@ def sink(seconds: str) -> dict[str, Any]:
         count, size_bytes = count + 1, size_bytes + len(data)
         index = int(last_s * 100)
         bins[index] = bins.get(index, 0) + 1
-    return {"count": count, "bytes": size_bytes, "first_at_s": first_s, "last_at_s": last_s, "bins": bins}
+    # Last column of this socket's line: datagrams that arrived and found the receive buffer full.
+    lines = Path("/proc/net/udp").read_text().splitlines()
+    overflowed = sum(int(line.split()[-1]) for line in lines if f":{PORT:04X} " in line)
+    return {
+        "count": count,
+        "overflowed": overflowed,
+        "bytes": size_bytes,
+        "first_at_s": first_s,
+        "last_at_s": last_s,
+        "bins": bins,
+    }
 
 
 # TABLE: word on the command line -> program.

@@ -275,3 +275,33 @@ def test_an_oversized_or_broken_line_is_refused_not_a_traceback(branch_lab: LabC
     with pytest.raises(InvalidInputError, match="JSON"):
         branch_lab.ask({"op": "status", "padding": "x" * 100_000})
     assert branch_lab.status()["self_test"]["checked"] == 6
+
+
+SIGNAL_RELAY = """
+import os, pathlib, sys
+for entry in pathlib.Path("/proc").glob("[0-9]*"):
+    parent = (entry / "stat").read_text().rsplit(")", 1)[1].split()[1]
+    if parent == "2" and entry.name != str(os.getpid()) and b"nfvportal.lab" in (entry / "cmdline").read_bytes():
+        os.kill(int(entry.name), int(sys.argv[1]))
+"""
+
+
+def test_frames_that_a_late_relay_missed_are_counted(pair_lab: LabClient) -> None:
+    """The relay, child of process 2 of the lab, is stopped while more frames come than the kernel keeps for it."""
+    before = pair_lab.status()["links"][0]["counters"]["ab"]
+    output(pair_lab, "left", sys.executable, "-c", SIGNAL_RELAY, "19")
+    try:
+        sent = json.loads(output(pair_lab, "left", *MEASURE, "flood", "10.0.0.2", "0", "0.5", "64"))["sent"]
+    finally:
+        output(pair_lab, "left", sys.executable, "-c", SIGNAL_RELAY, "18")
+    after = pair_lab.status()["links"][0]["counters"]["ab"]
+    late, seen = (after[name] - before[name] for name in ("lost_late", "frames_in"))
+    assert late > 0
+    wait_until(
+        lambda: relay_saw(pair_lab) - before["frames_in"] + late >= sent, "every frame is accounted for", 5
+    )
+    assert seen < sent
+
+
+def relay_saw(lab: LabClient) -> int:
+    return int(lab.status()["links"][0]["counters"]["ab"]["frames_in"])
