@@ -109,24 +109,27 @@ class Supervisor:
             StopRequested: a signal came.
         """
         waiting = list(children)
-        while waiting:
+        while any(child.state == "starting" for child in waiting):
             self.check_stop()
-            for child in list(waiting):
-                if self._settled(child):
-                    waiting.remove(child)
-            if waiting:
-                self._sleep(START_POLL_S)
+            self._look_at_starting()
+            self._sleep(START_POLL_S)
 
-    def _settled(self, child: Child) -> bool:
-        """Whether the child is ready or given up; raises when it failed."""
+    def _look_at_starting(self) -> None:
+        """Announce each child when it gets ready, not when somebody waits for it; raise when one failed."""
+        for child in self.children:
+            if child.state == "starting":
+                self._settle(child)
+
+    def _settle(self, child: Child) -> None:
+        """Note that a starting child is ready or cannot run here; raise when it failed."""
         spec = child.spec
         if child.check_ready():
             self.say(f"  {spec.name:<18} {child.took_s:5.1f} s")
-            return True
+            return
         code = child.exit_code()
         if code is not None and code == spec.give_up_code:
             self._give_up(child)
-            return True
+            return
         if code is not None:
             reason = (
                 f"ended with exit code {code}" if code >= 0 else f"was ended by {signal.Signals(-code).name}"
@@ -139,7 +142,6 @@ class Supervisor:
                 f"{spec.name} is not ready after {spec.ready_within_s:.0f} s. It said last:\n"
                 f"{child.tail()}\nLog: {child.log_path}"
             )
-        return False
 
     def _give_up(self, child: Child) -> None:
         child.state = "gone"
@@ -178,6 +180,7 @@ class Supervisor:
         deadline_s = time.monotonic() + within_s
         while task.poll() is None and time.monotonic() < deadline_s:
             self.check_stop()
+            self._look_at_starting()
             self._sleep(START_POLL_S)
         if task.poll() != 0:
             log = self.logs / f"{name}.log"
@@ -193,8 +196,9 @@ class Supervisor:
             raise StopRequested
 
     def tails(self) -> str:
-        """Return the end of every log."""
-        return "\n".join(f"--- {child.spec.name}\n{child.tail()}" for child in self.children)
+        """Return the end of the log of everything but the servers."""
+        shown = [child for child in self.children if not child.spec.is_server]
+        return "\n".join(f"--- {child.spec.name}\n{child.tail()}" for child in shown)
 
     def watch(self, round_done: Callable[[], bool]) -> None:
         """Keep all children alive until ``round_done``, asked after every look, returns true.

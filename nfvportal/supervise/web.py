@@ -12,6 +12,8 @@ from importlib import import_module
 
 import uvicorn
 
+from nfvportal.supervise.websocket_protocol import SharedFrameProtocol
+
 # Larger than the agent protocol's largest frame, so that an oversized one is refused with a reason, not a reset.
 WEBSOCKET_MAX_BYTES = 1 << 20
 GRACEFUL_WITHIN_S = 3
@@ -36,6 +38,7 @@ def server_make(application: object) -> Server:
         ws_max_size=WEBSOCKET_MAX_BYTES,
         # Every frame would be compressed anew for every browser: it costs more than it saves on a fast network.
         ws_per_message_deflate=False,
+        ws=SharedFrameProtocol,
         ws_ping_interval=20,
         ws_ping_timeout=20,
         timeout_graceful_shutdown=GRACEFUL_WITHIN_S,
