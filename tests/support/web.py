@@ -16,6 +16,9 @@ from channels.routing import ProtocolTypeRouter, URLRouter
 from django.contrib.auth.models import Group, User
 from django.db import connections
 
+from nfvportal.supervise.web import WEBSOCKET_MAX_BYTES
+from nfvportal.supervise.websocket_protocol import SharedFrameProtocol
+
 P = ParamSpec("P")
 R = TypeVar("R")
 READY_WITHIN_S = 10.0
@@ -56,7 +59,13 @@ async def web_serve(directory: Path) -> AsyncIterator[WebServer]:
     listening_tcp = socket.create_server(("127.0.0.1", 0))
     port = listening_tcp.getsockname()[1]
     config = uvicorn.Config(
-        application, lifespan="off", log_level="warning", timeout_graceful_shutdown=1, ws_max_size=1 << 20
+        application,
+        lifespan="off",
+        log_level="warning",
+        timeout_graceful_shutdown=1,
+        ws_max_size=WEBSOCKET_MAX_BYTES,
+        ws=SharedFrameProtocol,
+        ws_per_message_deflate=False,
     )
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listening_unix, listening_tcp]))
