@@ -13,7 +13,7 @@ CREATE TABLE wan_trafficbin (
 ) PARTITION BY RANGE (at);
 CREATE INDEX wan_trafficbin_at ON wan_trafficbin USING brin (at) WITH (pages_per_range = 16);
 CREATE TABLE wan_linkminute (
-    wan_link_id bigint NOT NULL REFERENCES wan_wanlink (id) ON DELETE CASCADE, minute timestamptz NOT NULL,
+    wan_link_id bigint NOT NULL, minute timestamptz NOT NULL,
     rtt_ms_avg real, rtt_ms_max real, loss_ratio_avg real, rx_bps_avg double precision, tx_bps_avg double precision,
     sample_count integer NOT NULL, PRIMARY KEY (wan_link_id, minute)
 );
