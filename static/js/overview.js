@@ -23,7 +23,7 @@ function showPart(part) {
 
 function showVerdict() {
   const states = findAll(".part", partList).map((tile) => [find("h3", tile).textContent, tile.dataset.state]);
-  const bad = states.filter(([, state]) => state !== "ok");
+  const bad = states.filter(([, state]) => state !== "ok" && state !== "off");
   setText(find("#verdict"), bad.length ? `Needs a look: ${bad.map(([title, state]) => `${title} (${state})`).join(", ")}` : states.length ? "Every part is well." : "");
 }
 

@@ -66,7 +66,8 @@ function showRiding(card, link) {
 function showControls(card, link) {
   const button = find("[data-fault]", card);
   if (!button) return;
-  const does = link.fault ? "restore" : "blackhole";
+  // A fault put in behind the portal’s back is unknown here: what is down can always be restored.
+  const does = link.fault || link.state === "down" ? "restore" : "blackhole";
   if (button.dataset.does !== does) {
     button.dataset.does = does;
     setText(button, does === "restore" ? `Restore ${link.name}` : `Black-hole ${link.name}`);
