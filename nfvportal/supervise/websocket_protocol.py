@@ -6,12 +6,10 @@ for every browser (RFC 6455, section 5.2: servers do not mask), so it is built o
 
 import struct
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from uvicorn.protocols.websockets.websockets_sansio_impl import ClientDisconnected, WebSocketsSansIOProtocol
-
-if TYPE_CHECKING:
-    from asgiref.typing import ASGISendEvent
+from uvicorn.protocols.utils import ClientDisconnected
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 FINAL_TEXT = 0x81
 
@@ -19,16 +17,16 @@ FINAL_TEXT = 0x81
 class SharedFrameProtocol(WebSocketsSansIOProtocol):
     """uvicorn's websocket protocol with a short way for text on an open websocket. Needs compression off."""
 
-    async def send(self, message: "ASGISendEvent") -> None:
+    async def send(self, message: Any) -> None:
         """Send one ASGI message."""
-        text: Any = message.get("text")
+        text = message.get("text")
         if (
             message["type"] != "websocket.send"
             or text is None
             or not self.handshake_complete
             or self.close_sent
         ):
-            await super().send(message)  # type: ignore[arg-type]  # the two packages' names of the same events
+            await super().send(message)
             return
         await self.writable.wait()
         if self.disconnected:

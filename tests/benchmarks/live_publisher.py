@@ -1,6 +1,7 @@
 """Publishes as a worker does, in a process of its own.
 
-``python -m tests.benchmarks.live_publisher TOPIC COUNT EVERY_S`` prints one JSON line: the milliseconds each call of ``publish`` took.
+``python -m tests.benchmarks.live_publisher TOPIC COUNT EVERY_S`` prints one JSON line: the milliseconds of each call
+of ``publish``.
 """
 
 import json
