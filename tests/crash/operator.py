@@ -90,8 +90,8 @@ class Operator:
 
     def bytes_received(self) -> int:
         """Return how many bytes the headquarters' server received so far."""
-        answer = self.lab.exec("hq-server", ["cat", "/sys/class/net/lan0/statistics/rx_bytes"])
-        return int(answer["stdout"])
+        answer = self.lab.exec("hq-server", ["ip", "-j", "-s", "link", "show", "lan0"])
+        return int(json.loads(answer["stdout"])[0]["stats64"]["rx"]["bytes"])
 
     def wait_traffic(self) -> None:
         """Wait until at least a megabyte more has arrived at headquarters."""
