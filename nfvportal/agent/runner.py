@@ -214,9 +214,10 @@ def _capabilities(outbox: Outbox) -> dict[str, Any]:
 
 
 def _can_schedule_realtime() -> bool:
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
     try:
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
     except PermissionError:
         return False
-    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    os.sched_setscheduler(0, policy, parameters)  # a role may have chosen one before
     return True

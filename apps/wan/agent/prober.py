@@ -147,10 +147,12 @@ class Prober(threading.Thread):
             self._sample()
         wake_s = min(self._next_send_s, self._next_sample_s, self._detector.next_deadline_s(now_s) + 1e-4)
         select.select(sockets, [], [], max(0.0, wake_s - time.monotonic()))
-        # All that has arrived counts before silence is judged: a pause of ours is not the link's.
+        # All that has arrived counts before silence is judged: a pause of ours is not the link's. Hence the time of
+        # judgement is taken first: a pause between two sockets would make the one read earlier look silent.
+        judged_s = time.monotonic()
         for sock in sockets:
             self._receive(by_socket[sock])
-        self._act(self._detector.tick(time.monotonic()))
+        self._act(self._detector.tick(judged_s))
         self._settle()
 
     def _send(self, now_s: float) -> None:
