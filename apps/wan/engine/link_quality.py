@@ -61,6 +61,10 @@ class LinkQuality:
             expected = max(received, self._last_seq - self._first_seq)
             loss_ratio = 1 - received / expected
             self._first_seq = self._last_seq
+        elif loss_ratio:
+            self._first_seq = (
+                None  # told as lost now: the window in which the link comes back must not tell it again
+            )
         steps = [abs(later - earlier) for earlier, later in pairwise(rtts)]
         quality = Quality(
             rtt_ms=round(sorted(rtts)[len(rtts) // 2], 3) if rtts else None,

@@ -7,9 +7,9 @@ Layout (network byte order), 60 bytes:
 | 2 | magic | ``0x4E57`` |
 | 1 | version | 1 |
 | 1 | flags | bit 0: the echo fields are set |
-| 8 | boot_id | wall clock of the sender's start in ns: grows with every start |
+| 8 | boot_id | wall clock of the sender's start in ns: grows with every start, and by one when ``seq`` starts again |
 | 4 | link_id | CRC-32 of the link's name: a probe that strays to another link is refused |
-| 4 | seq | grows by one per probe and link |
+| 4 | seq | grows by one per probe and link, modulo 2^32 |
 | 8 | sent_ns | sender's monotonic clock |
 | 8 | echo_sent_ns | ``sent_ns`` of the newest probe heard from the peer on this link |
 | 4 | echo_held_us | how long the sender held that probe before this one left |
@@ -70,7 +70,8 @@ def encode_probe(key: bytes, probe: Probe) -> bytes:
 
     Args:
         key: ``KEY_BYTES`` secret bytes, the same at both ends.
-        probe: indices in ``rx_down`` are below ``MAX_LINKS``.
+        probe: indices in ``rx_down`` are below ``MAX_LINKS``; what of ``seq`` exceeds 32 bits counts into ``boot_id``,
+            else the peer would refuse every probe as a replay after 2^32 of them (50 days at 1 ms).
     """
     bits = 0
     for index in probe.rx_down:
@@ -80,7 +81,7 @@ def encode_probe(key: bytes, probe: Probe) -> bytes:
         MAGIC,
         VERSION,
         _FLAG_ECHO if has_echo else 0,
-        probe.boot_id,
+        probe.boot_id + (probe.seq >> 32),
         probe.link_id,
         probe.seq & 0xFFFFFFFF,
         probe.sent_ns,
