@@ -17,7 +17,7 @@ class FailoverCost:
     """What the failover cost.
 
     Args:
-        stall_ms: longest run of empty bins that touches the window.
+        stall_ms: longest run of empty bins inside the window.
         lost_ms: undelivered capacity as time of the surviving links; 0 when they were never left idle.
         transport_ms: from the cut until goodput is back at 90 % of the expectation; ``None``: not in the window.
     """
