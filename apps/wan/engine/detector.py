@@ -11,12 +11,13 @@ sending meanwhile; ``unheard``: the peer says that it does not hear us on this l
 | up | silent (direction rx), unheard (tx), or both | down | LinkDown |
 | down | ``clean_count`` probes in a row, and not unheard | hold_down | none |
 | hold_down | silent or unheard | down | none (still down for everybody else) |
-| hold_down | the hold-down is over | up | LinkUp |
+| hold_down | the hold-down is over, and the link is heard | up | LinkUp |
 
 Nothing heard on any link: no link changes its state, ``AllSilent`` is reported once, ``HearingAgain`` when it is over.
 That rule is also why a link is only called silent when another one vouches: it carried a probe that the peer sent at
 least ``multiplier - 1`` intervals after the last one heard on the silent link. A peer that pauses is silent everywhere
-at once, whatever the delays of the links, and vouches for nothing.
+at once and vouches for nothing; when it goes on, each link has its own delay to bring the first probe (arrival minus
+departure compares links whatever the clocks' origins), and only then does patience begin.
 
 Our own pauses do not count as silence: arrival times come from the kernel, all that arrived is fed before ``tick``, and
 after ``tick`` came late by more than half an interval, patience starts anew (whatever paused us, a busy host or its
@@ -35,6 +36,7 @@ from enum import StrEnum
 from apps.wan.engine.gap_history import GapHistory
 
 LATE_INTERVALS = 1.5
+CLOCK_JUMP_S = 10.0
 
 
 class LinkState(StrEnum):
@@ -140,6 +142,12 @@ class _Link:
     direction: str = ""
     failures_s: list[float] = field(default_factory=list)
 
+    @property
+    def transit_s(self) -> float:
+        """How long the newest probe took, plus the difference of the clocks, the same for all links."""
+        assert self.heard_s is not None
+        return self.heard_s - self.sent_s
+
 
 class Detector:
     """Judges all links of one site pair.
@@ -162,6 +170,10 @@ class Detector:
         self._pause_end_s = -math.inf
         self._unheard: frozenset[str] = frozenset()
         self._report_sent_s = -math.inf
+        self._last: _Link | None = None
+        self._newest_sent_s = -math.inf
+        self._resumed_sent_s = -math.inf
+        self._resumed_at_s = now_s
         self._is_all_silent = False
         self._is_anything_heard = False
 
@@ -169,6 +181,7 @@ class Detector:
         """Take a probe; return what follows from it at once. Call ``tick`` after all probes that have arrived."""
         link = self._links[event.link]
         actions: list[Action] = []
+        self._follow_peer(link, event)
         if link.heard_s is not None:
             link.gaps.add(max(0.0, event.at_s - link.heard_s), event.at_s)
         link.heard_s = max(event.at_s, link.heard_s or -math.inf)
@@ -176,9 +189,7 @@ class Detector:
         link.clean_count += 1
         if link.is_rx_down and link.clean_count >= self._config.clean_count:
             link.is_rx_down = False
-        if (
-            event.sent_s >= self._report_sent_s or event.sent_s < self._report_sent_s - 60
-        ):  # or the peer restarted
+        if event.sent_s >= self._report_sent_s:
             self._report_sent_s, self._unheard = event.sent_s, event.rx_down
         self._is_anything_heard = True
         if self._is_all_silent:
@@ -213,7 +224,7 @@ class Detector:
                 patience_s = self._waiting_since_s(link) + self._patience_s(link)
                 if patience_s > now_s:
                     deadline_s = min(deadline_s, patience_s)
-            elif link.state == LinkState.HOLD_DOWN:
+            elif link.state == LinkState.HOLD_DOWN and link.hold_until_s > now_s:
                 deadline_s = min(deadline_s, link.hold_until_s)
         return deadline_s
 
@@ -257,21 +268,47 @@ class Detector:
     def _is_silent(self, link: _Link, now_s: float) -> bool:
         """Whether the link is silent for too long and another one proves that the peer kept sending."""
         if link.state == LinkState.UNKNOWN and link.heard_s is None:
-            return now_s - link.since_s >= self._config.startup_s and any(
+            waited_s = now_s - max(
+                link.since_s, self._resumed_at_s
+            )  # a peer that was not there proves nothing
+            return waited_s >= self._config.startup_s and any(
                 self._is_fresh(other, now_s) for other in self._links.values()
             )
         if link.heard_s is None or now_s - self._waiting_since_s(link) < self._patience_s(link) - 1e-9:
             return False
         # Tick phases of the two ends differ by up to an interval: a fifth of one is allowed for rounding.
-        proof_s = link.sent_s + (self._multiplier(link) - 1 - 0.2) * self._interval_s
+        proof_s = (
+            max(link.sent_s, self._resumed_sent_s) + (self._multiplier(link) - 1 - 0.2) * self._interval_s
+        )
         return any(
             other is not link and self._is_fresh(other, now_s) and other.sent_s >= proof_s
             for other in self._links.values()
         )
 
     def _waiting_since_s(self, link: _Link) -> float:
-        """Return since when silence counts: the last probe, or the end of our own last pause."""
-        return max(link.heard_s or -math.inf, self._pause_end_s)
+        """Return since when silence counts: the last probe, the end of our own last pause, or of the peer's."""
+        if link.heard_s is None:
+            return self._pause_end_s
+        return max(link.heard_s, self._pause_end_s, self._resumed_sent_s + link.transit_s)
+
+    def _follow_peer(self, link: _Link, event: ProbeHeard) -> None:
+        """Note when the peer starts to send, again after a pause, or with another clock after its machine restarted."""
+        transit_s = event.at_s - event.sent_s
+        if self._last is not None and abs(transit_s - self._last.transit_s) > CLOCK_JUMP_S:
+            known = self._last if link.heard_s is None else link
+            self._shift_peer_clock(transit_s - known.transit_s)
+        self._last = link
+        if event.sent_s - self._newest_sent_s > (self._config.multiplier - 0.5) * self._interval_s:
+            self._resumed_sent_s, self._resumed_at_s = event.sent_s, event.at_s
+        self._newest_sent_s = max(self._newest_sent_s, event.sent_s)
+
+    def _shift_peer_clock(self, shift_s: float) -> None:
+        """Say all earlier departures in the peer's new clock, so that they compare with later ones."""
+        for link in self._links.values():
+            link.sent_s -= shift_s
+        self._newest_sent_s -= shift_s
+        self._resumed_sent_s -= shift_s
+        self._report_sent_s -= shift_s
 
     def _is_fresh(self, link: _Link, now_s: float) -> bool:
         return link.heard_s is not None and now_s - link.heard_s < self._patience_s(link)
@@ -299,11 +336,11 @@ class Detector:
                 link.since_s = now_s
                 link.hold_s = self._hold_s(link, now_s)
                 link.hold_until_s = now_s + link.hold_s
-        elif link.is_rx_down or is_unheard or not self._is_fresh(link, now_s):
+        elif link.is_rx_down or is_unheard:
             link.state = LinkState.DOWN
             link.since_s = now_s
             link.clean_count = 0
-        elif now_s >= link.hold_until_s:
+        elif now_s >= link.hold_until_s and self._is_fresh(link, now_s):
             return [self._up(link, now_s, down_s=now_s - link.down_s, hold_s=link.hold_s)]
         return []
 
