@@ -14,6 +14,7 @@ from nfvportal.bench.rows import BenchOptions, Row
 from nfvportal.lab.client import LabClient
 from nfvportal.lab.launch import LabForbidden, launched_lab
 from nfvportal.lab.topology import LinkShape, load_topology
+from tests.benchmarks.steal import StealMeter
 
 NAME = "lab"
 HEADERS_BYTES = 14 + 20 + 8
@@ -91,7 +92,7 @@ def _rtt_row(lab: LabClient, link_name: str, options: BenchOptions) -> Row:
     """Round trips between the two ends of an idle WAN link, against delay and sending time of both ways."""
     shape = _shape("branch", link_name)
     number = {"fiber": 2, "dsl": 6, "lte": 10}[link_name]
-    steal = _StealMeter()
+    steal = StealMeter()
     facts = _pair_run(
         lab,
         ("gw-b", "echo", 30),
@@ -114,7 +115,7 @@ def _rate_row(lab: LabClient, options: BenchOptions) -> Row:
     """Goodput of a link that is offered 20 % more than it carries, in frame bits."""
     rate_bps = _shape("pair", "cable").rate_bps
     assert rate_bps is not None
-    steal, measured_bps = _StealMeter(), []
+    steal, measured_bps = StealMeter(), []
     for _ in range(options.repetitions or (2 if options.quick else 6)):
         offered_bps = rate_bps * 1.2 * BULK_BYTES / (BULK_BYTES + HEADERS_BYTES)
         seconds = 1 if options.quick else 3
@@ -131,7 +132,7 @@ def _rate_row(lab: LabClient, options: BenchOptions) -> Row:
 def _loss_row(lab: LabClient, ratio: float, options: BenchOptions) -> Row:
     """Frames lost at random, as the distance from the asked ratio in standard deviations of a binomial count."""
     lab.fault("cable", "loss", value=ratio, seed=options.seed)
-    steal, late_before = _StealMeter(), _counter(lab, "lost_late")
+    steal, late_before = StealMeter(), _counter(lab, "lost_late")
     seconds = 1 if options.quick else 5
     heard, sent = _pair_run(
         lab, ("right", "sink", 30), ("left", "flood", "10.0.0.2", 8_000_000, seconds, 400)
@@ -159,7 +160,7 @@ def _loss_row(lab: LabClient, ratio: float, options: BenchOptions) -> Row:
 
 def _priority_row(lab: LabClient, options: BenchOptions) -> Row:
     """What a full queue adds to the round trip of CS6 probes: at most the bulk frame that is being sent."""
-    count, steal = 50 if options.quick else 300, _StealMeter()
+    count, steal = 50 if options.quick else 300, StealMeter()
     probes = ("left", "round_trips", "10.0.0.2", count, 10, PROBE_BYTES, CS6_TOS, 2)
     idle = _pair_run(lab, ("right", "echo", 30), probes)[1]
     seconds = count * 0.01 + 2
@@ -189,7 +190,7 @@ def _counter(lab: LabClient, name: str) -> int:
 
 def _capacity_row(lab: LabClient, options: BenchOptions) -> Row:
     """Small frames per second through one relay, offered as fast as one sender can."""
-    steal, measured_pps = _StealMeter(), []
+    steal, measured_pps = StealMeter(), []
     for _ in range(options.repetitions or (2 if options.quick else 6)):
         before = _counter(lab, "frames_out")
         heard, _ = _pair_run(lab, ("right", "sink", 30), ("left", "flood", "10.0.0.2", 0, 2, PROBE_BYTES))
@@ -208,7 +209,7 @@ def _capacity_row(lab: LabClient, options: BenchOptions) -> Row:
 
 def _relay_cost_row(lab: LabClient, options: BenchOptions) -> Row:
     """One-way time that the relay itself adds: round trips over it and over a wire, interleaved, halved difference."""
-    steal, added_ms = _StealMeter(), []
+    steal, added_ms = StealMeter(), []
     count = 50 if options.quick else 200
     for _ in range(options.repetitions or (2 if options.quick else 6)):
         p50_ms = [
@@ -312,20 +313,3 @@ def _wait_until(condition: Callable[[], bool], within_s: float = 10.0) -> None:
         if time.monotonic() > deadline_s:
             raise TimeoutError("a measuring program did not start in time")
         time.sleep(0.01)
-
-
-class _StealMeter:
-    """How much processor time the machine's host took away meanwhile: it explains figures that are worse than usual."""
-
-    def __init__(self) -> None:
-        self._start = self._read()
-
-    @staticmethod
-    def _read() -> tuple[int, int]:
-        fields = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
-        return fields[7], sum(fields)
-
-    def facts(self) -> dict[str, Any]:
-        """Return ``steal_ratio`` since the meter was made."""
-        stolen, total = (now - then for now, then in zip(self._read(), self._start, strict=True))
-        return {"steal_ratio": round(stolen / total, 4) if total else 0.0}

@@ -42,6 +42,14 @@ def card(page: Page, link: str) -> Locator:
     return page.locator(f'[data-link="{link}"]')
 
 
+def alarms(page: Page, link: str) -> Locator:
+    return page.locator(f'.alarm[data-failover-of="{link}"]')
+
+
+def rows(page: Page, link: str) -> Locator:
+    return page.locator(f'#failovers tr[data-failover-of="{link}"]')
+
+
 def press_until_focused(page: Page, target: Locator, key: str = "Tab", limit: int = 60) -> None:
     """Reach an element with the keyboard alone."""
     for _ in range(limit):
@@ -72,7 +80,7 @@ def test_keyboard_only_fault_acknowledge_restore(
         press_until_focused(page, page.get_by_role("button", name="Black-hole fiber"))
         page.keyboard.press("Enter")
         expect(card(page, "fiber")).to_have_attribute("data-state", "down", timeout=FAILOVER_WITHIN_MS)
-        alarm = page.locator(".alarm", has_text="fiber is down")
+        alarm = alarms(page, "fiber").filter(has_text="fiber is down")
         expect(alarm).to_be_visible()
         expect(card(page, "fiber").locator("[data-subnet]")).to_have_count(0)
         page.keyboard.press("k")
@@ -83,7 +91,7 @@ def test_keyboard_only_fault_acknowledge_restore(
         press_until_focused(page, page.get_by_role("button", name="Restore fiber"))
         page.keyboard.press("Enter")
         expect(card(page, "fiber")).to_have_attribute("data-state", "up", timeout=RESTORE_WITHIN_MS)
-        expect(page.locator("#failovers tr").first).to_contain_text("by admin")
+        expect(rows(page, "fiber").first).to_contain_text("by admin")
 
 
 def log_in_by_keyboard(watched: WatchedPage, password: str) -> None:
@@ -99,23 +107,23 @@ def log_in_by_keyboard(watched: WatchedPage, password: str) -> None:
 
 def test_alarm_stays_after_the_link_is_back(wan_page: Page, lab: LabClient) -> None:
     lab.fault("dsl", "blackhole")
-    alarm = wan_page.locator(".alarm", has_text="dsl")
-    expect(alarm).to_be_visible(timeout=FAILOVER_WITHIN_MS)
+    expect(alarms(wan_page, "dsl").filter(has_text="dsl is down")).to_be_visible(timeout=FAILOVER_WITHIN_MS)
+    number = alarms(wan_page, "dsl").filter(has_text="dsl is down").get_attribute("data-failover")
+    alarm = wan_page.locator(f'.alarm[data-failover="{number}"]')
     lab.clear("dsl")
     expect(card(wan_page, "dsl")).to_have_attribute("data-state", "up", timeout=RESTORE_WITHIN_MS)
     expect(alarm).to_contain_text("back at")
     wan_page.reload()
-    expect(wan_page.locator(".alarm", has_text="dsl")).to_be_visible()
-    wan_page.get_by_role("button", name="Acknowledge failover of dsl").first.click()
-    expect(wan_page.locator(".alarm", has_text="dsl")).to_have_count(0)
+    expect(alarm).to_be_visible()
+    alarm.get_by_role("button", name="Acknowledge failover of dsl").click()
+    expect(alarm).to_have_count(0)
 
 
 def test_failover_table_has_the_parts(wan_page: Page, lab: LabClient) -> None:
-    before = wan_page.locator("#failovers tr").count()
+    before = rows(wan_page, "fiber").count()
     lab.fault("fiber", "blackhole")
-    expect(wan_page.locator("#failovers tr")).to_have_count(before + 1, timeout=FAILOVER_WITHIN_MS)
-    row = wan_page.locator("#failovers tr").first
-    expect(row).to_contain_text("fiber")
+    expect(rows(wan_page, "fiber")).to_have_count(before + 1, timeout=FAILOVER_WITHIN_MS)
+    row = rows(wan_page, "fiber").first
     expect(row.locator("td.figure").nth(0)).to_contain_text("ms")
     expect(row.locator("td.figure").nth(3)).to_contain_text("ms", timeout=FAILOVER_WITHIN_MS)
     expect(wan_page.locator("#failover-chart svg.main-svg").first).to_be_visible()

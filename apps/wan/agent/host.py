@@ -29,7 +29,12 @@ RECONCILE_EVERY_S = 5.0
 SAMPLE_EVERY_S = 1.0
 MAX_SUBFLOWS = 8
 MAX_SAMPLED = 1000
-BLACKHOLE_TIMEOUT = Path("/proc/sys/net/mptcp/blackhole_timeout")
+# TABLE: kernel switches of the host. A black hole must not switch Multipath TCP off for an hour; and what is not sent
+# yet must stay free to go over any subflow: bound early to the fast one, it would wait there after a failover.
+KERNEL_SWITCHES = {
+    Path("/proc/sys/net/mptcp/blackhole_timeout"): "0",  # kernels before 6.12 have no such switch
+    Path("/proc/sys/net/ipv4/tcp_notsent_lowat"): "32768",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +167,9 @@ class Host:
         """Set addresses, then rules and routes, then what Multipath TCP needs. Repeating changes nothing."""
         assert self._spec is not None
         number = socket.if_nametoindex(self._spec.interface)
-        with contextlib.suppress(FileNotFoundError):  # kernels before 6.12 have no such switch
-            BLACKHOLE_TIMEOUT.write_text("0")
+        for path, value in KERNEL_SWITCHES.items():
+            with contextlib.suppress(FileNotFoundError):
+                path.write_text(value)
         for item in self._spec.addresses:
             add = netlink.pack_address_add(str(item.address), number)
             self._kernel.send_all([add], ignore=EXISTS)

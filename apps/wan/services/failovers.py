@@ -53,6 +53,9 @@ def failover_record(*, event: Event) -> FailoverEvent | None:
         state_set(row=row, device=device, state="down", direction=data["direction"], since=detected_at)
         failover = _open_failover(row, event.device_name, data)
         row = wan_link_list().get(pk=row.pk)
+        # The restore may have been recorded first: tasks of a busy moment overtake each other.
+        restored_at = max(state.since for state in row.states.all())
+        failover = _close_failover(row, restored_at) or failover
         change: WanChange = {"link": link_state_data(row), "failover": failover_data(failover)}
         _add_map(change, data.get("map"), row)
         transaction.on_commit(lambda: publish("wan", "failover_recorded", change), robust=True)

@@ -1,5 +1,6 @@
 """What a flow is, checked field by field."""
 
+import contextlib
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from typing import Any, Literal
 from nfvportal.lib.errors import InvalidInputError
 
 IPPROTO_MPTCP = 262
+# Named, so that figures compare between machines whose default is another one.
+CONGESTION_CONTROL = b"cubic"
 MAX_FLOWS = 64
 KINDS = ("bulk", "request", "voice")
 PROTOCOLS = ("mptcp", "tcp", "udp")
@@ -44,7 +47,11 @@ class Flow:
         if self.protocol == "udp":
             return socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         number = IPPROTO_MPTCP if self.protocol == "mptcp" else socket.IPPROTO_TCP
-        return socket.socket(socket.AF_INET, socket.SOCK_STREAM, number)
+        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, number)
+        # A kernel without it, or that does not allow it here, has a default that will do.
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, CONGESTION_CONTROL)
+        return sock
 
 
 def parse_flows(spec: Mapping[str, Any]) -> tuple[Flow, ...]:

@@ -27,7 +27,7 @@ function detail(failover) {
 }
 
 function build(failover, acknowledge) {
-  const alarm = make("div", { class: "alarm", "data-failover": failover.id },
+  const alarm = make("div", { class: "alarm", "data-failover": failover.id, "data-failover-of": failover.link },
     bell(), make("div", { class: "alarm-text" }, make("strong"), make("div", { class: "alarm-detail" })));
   if (acknowledge) {
     const button = make("button", { class: "button", type: "button", "data-acknowledge": failover.id }, "Acknowledge",

@@ -21,7 +21,7 @@ function row(failover) {
     : make("td", null, stateChip("alarm", "not yet"));
   return make(
     "tr",
-    { "data-failover-row": failover.id, class: failover.acknowledgedAtS ? null : "failover-unacknowledged" },
+    { "data-failover-row": failover.id, "data-failover-of": failover.link, class: failover.acknowledgedAtS ? null : "failover-unacknowledged" },
     make("th", { scope: "row", class: "nowrap" }, make("time", { datetime: iso(failover.detectedAtS) }, `${clockFine(failover.detectedAtS)}`)),
     make("td", null, failover.link),
     make("td", { class: "nowrap" }, DIRECTIONS[failover.direction] ?? failover.direction ?? "–"),
