@@ -15,13 +15,13 @@ from django.core.wsgi import get_wsgi_application
 
 _wsgi = get_wsgi_application()
 
-from nfvportal.routing import websocket_urlpatterns  # after django.setup(): consumers import models
+from nfvportal.routing import websocket_urlpatterns  # noqa: E402  # after django.setup(): consumers import models
 
 HTTP_THREADS = 10
 
 application = ProtocolTypeRouter(
     {
-        "http": WSGIMiddleware(_wsgi, workers=HTTP_THREADS),
-        "websocket": AuthMiddlewareStack(URLRouter(websocket_urlpatterns)),
+        "http": WSGIMiddleware(_wsgi, workers=HTTP_THREADS),  # type: ignore[arg-type]  # iterable, untold by stubs
+        "websocket": AuthMiddlewareStack(URLRouter(websocket_urlpatterns)),  # type: ignore[arg-type]  # path() makes them
     }
 )

@@ -16,7 +16,9 @@ class Periodic:
 
 
 SCHEDULE: tuple[Periodic, ...] = (
-    Periodic("events.sweep", 2, "control", "dispatch events whose reactions were lost with a broker or a process"),
+    Periodic(
+        "events.sweep", 2, "control", "dispatch events whose reactions were lost with a broker or a process"
+    ),
     Periodic("events.retention", 3600, "telemetry", "keep the event log within its limit"),
     Periodic("jobs.sweep", 5, "control", "run jobs again whose worker died"),
     Periodic("inventory.sweep_offline", 5, "control", "mark devices offline whose agent fell silent"),

@@ -1,1 +1,1 @@
-"""Service function chains made hybrid: parallel only where the result is provably the same and it pays off (HybridSFC)."""
+"""Service function chains made hybrid: parallel only where it is provably the same and pays off (HybridSFC)."""

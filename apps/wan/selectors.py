@@ -132,7 +132,7 @@ def subflow_list(mapping: dict[str, str]) -> list[SubflowData]:
     for row in HostSubflows.objects.order_by("device__name"):
         for flow in row.flows:
             link = mapping.get(str(flow["index"]), "") if flow["index"] is not None else ""
-            flows.append({**flow, "link": link})
+            flows.append(cast("SubflowData", {**flow, "link": link}))  # rows of a JSON column have no type
     return flows
 
 

@@ -2,6 +2,7 @@
 
 import time
 from functools import cache
+from typing import cast
 
 import redis
 from django.conf import settings
@@ -23,7 +24,8 @@ def heartbeat_ages_s() -> dict[str, float | None]:
         redis.RedisError: Valkey is away.
     """
     now_s = time.time()
-    values = valkey().mget([PREFIX + queue for queue in QUEUES])
+    # redis-py types one answer for its blocking and its asyncio client.
+    values = cast("list[bytes | None]", valkey().mget([PREFIX + queue for queue in QUEUES]))
     return {
         queue: max(0.0, now_s - float(value)) if value is not None else None
         for queue, value in zip(QUEUES, values, strict=True)

@@ -67,7 +67,7 @@ async def _in_database(function: Callable[P, R], *args: P.args, **kwargs: P.kwar
     return result
 
 
-class AgentConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels ships no types
+class AgentConsumer(AsyncWebsocketConsumer):
     """One agent's websocket. Messages are handled one after the other: a flood waits in the agent's socket."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:

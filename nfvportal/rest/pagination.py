@@ -3,6 +3,7 @@
 import base64
 import binascii
 import json
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -26,13 +27,14 @@ class KeysetPagination(BasePagination):
     default_size = 50
 
     def paginate_queryset(
-        self, queryset: QuerySet[Any], request: Request, view: APIView | None = None
+        self, queryset: QuerySet[Any] | Sequence[Any], request: Request, view: APIView | None = None
     ) -> list[Any]:
         """Return one page of rows.
 
         Raises:
             InvalidInputError: ``cursor`` or ``page_size`` is not what we gave out or allow.
         """
+        assert isinstance(queryset, QuerySet), "a list has no keys to go on from"
         keyset: tuple[str, ...] = getattr(view, "keyset", ("id",))
         self._request = request
         self._fields = [name.lstrip("-") for name in keyset]

@@ -1,11 +1,13 @@
 """Views that lists, details and changes of the API are made from."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+from django.db.models import Model
 from rest_framework import mixins, status, viewsets
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.serializers import ModelSerializer
 
 from nfvportal.rest.entity_tags import check_match, entity_tag
 from nfvportal.rest.strict import check_filters
@@ -47,7 +49,7 @@ class EditViewSet(ReadViewSet):
     Subclasses save in ``save_entity`` and delete in ``delete_entity``, through their services.
     """
 
-    http_method_names: ClassVar[list[str]] = ["get", "head", "options", "post", "put", "patch", "delete"]
+    http_method_names: Sequence[str] = ["get", "head", "options", "post", "put", "patch", "delete"]
 
     def save_entity(self, entity: Any) -> Any:
         """Save through the service."""
@@ -60,8 +62,10 @@ class EditViewSet(ReadViewSet):
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Create one and answer 201 with its tag."""
         serializer = self.get_serializer(data=request.data)
+        assert isinstance(serializer, ModelSerializer)
         serializer.is_valid(raise_exception=True)
-        entity = self.save_entity(serializer.Meta.model(**serializer.validated_data))
+        model: type[Model] = serializer.Meta.model
+        entity = self.save_entity(model(**serializer.validated_data))
         return tagged(self.get_serializer(entity).data, status.HTTP_201_CREATED)
 
     def update(self, request: Request, *args: Any, **kwargs: Any) -> Response:

@@ -54,17 +54,29 @@ def test_production_profile_passes_the_deployment_check() -> None:
     }
     done = subprocess.run(
         [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"],
-        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False,
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_production_profile_refuses_to_start_without_secrets() -> None:
-    environment = {name: value for name, value in os.environ.items() if name not in {"SECRET_KEY", "FIELD_KEYS"}}
+    environment = {
+        name: value for name, value in os.environ.items() if name not in {"SECRET_KEY", "FIELD_KEYS"}
+    }
     environment |= {"NFV_PROFILE": "production", "NFV_STATE_DIR": "/nonexistent-state"}
     done = subprocess.run(
-        [sys.executable, "manage.py", "check"], cwd=ROOT, env=environment, capture_output=True, text=True,
-        timeout=120, check=False,
+        [sys.executable, "manage.py", "check"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     assert done.returncode != 0
     assert "SECRET_KEY" in done.stderr
@@ -74,7 +86,7 @@ def test_locks_carry_hashes_and_no_host() -> None:
     locks = [*ROOT.glob("requirements/*.txt"), ROOT / "package-lock.json"]
     assert len(locks) >= 3
     for lock in locks:
-        assert "://" not in "".join(
-            line for line in lock.read_text().splitlines() if '"url"' not in line
-        ), f"{lock.name} names a host"
+        assert "://" not in "".join(line for line in lock.read_text().splitlines() if '"url"' not in line), (
+            f"{lock.name} names a host"
+        )
     assert all("--hash=sha256:" in lock.read_text() for lock in ROOT.glob("requirements/*.txt"))

@@ -18,7 +18,11 @@ def _sources() -> Iterator[Path]:
 
 
 def test_files_are_short() -> None:
-    long = {str(path.relative_to(ROOT)): count for path in _sources() if (count := len(path.read_text().splitlines())) > FILE_LIMIT}
+    long = {
+        str(path.relative_to(ROOT)): count
+        for path in _sources()
+        if (count := len(path.read_text().splitlines())) > FILE_LIMIT
+    }
     assert long == {}
 
 
@@ -34,7 +38,11 @@ def test_functions_are_short() -> None:
 
 
 def test_no_file_without_a_subject() -> None:
-    vague = [str(path.relative_to(ROOT)) for path in _sources() if FORBIDDEN_NAMES & {path.stem, *path.parent.parts}]
+    vague = [
+        str(path.relative_to(ROOT))
+        for path in _sources()
+        if FORBIDDEN_NAMES & {path.stem, *path.parent.parts}
+    ]
     assert vague == []
 
 

@@ -18,7 +18,9 @@ from nfvportal.bench.rows import Row, format_table
         (4.9, None, "lower", None),
     ],
 )
-def test_verdict_compares_value_with_goal(value: float | None, goal: float | None, better: str, ok: bool | None) -> None:
+def test_verdict_compares_value_with_goal(
+    value: float | None, goal: float | None, better: str, ok: bool | None
+) -> None:
     row = Row("figure", value, "ms", goal, better)  # type: ignore[arg-type]
     assert row.ok is ok
     assert json.loads(json.dumps(row.as_json()))["ok"] is ok

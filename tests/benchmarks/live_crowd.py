@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.typing import Origin
 
 TOPICS = ["wan"]
 CONNECT_AT_ONCE = 20
@@ -27,7 +28,7 @@ class Tally:
 async def _follow(connection: ClientConnection, tally: Tally) -> None:
     async for text in connection:
         tally.frames += 1
-        if '"type":"snapshot"' in text[:80].replace(" ", ""):  # type: ignore[operator]  # the portal sends text only
+        if isinstance(text, str) and '"type":"snapshot"' in text[:80].replace(" ", ""):
             tally.snapshots += 1
 
 
@@ -37,10 +38,10 @@ async def _join(url: str, cookie: str, tally: Tally, gate: asyncio.Semaphore) ->
     async with gate:
         connection = await connect(
             f"ws://{parts.netloc}/ws/live/",
-            origin=f"http://{parts.netloc}",
+            origin=Origin(f"http://{parts.netloc}"),
             additional_headers=headers,
             open_timeout=30,
-        )  # type: ignore[arg-type]  # Origin is a NewType of str
+        )
         await connection.send(json.dumps({"subscribe": TOPICS}))
     return connection
 

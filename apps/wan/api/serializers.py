@@ -1,10 +1,11 @@
 """REST shapes of ``wan``; those of links and failovers are the live stream's."""
 
-from typing import Any
+from typing import Any, cast
 
 from rest_framework import serializers
 
-from apps.wan.models import FailoverEvent, MapEpoch, VirtualSubnet, WanLink
+from apps.wan.events import LINK_STATES
+from apps.wan.models import FailoverEvent, MapEpoch, SitePair, VirtualSubnet, WanLink
 from apps.wan.selectors import active_faults, failover_data, link_data, map_data
 from nfvportal.rest.strict import StrictSerializer
 
@@ -17,7 +18,7 @@ class WanLinkSerializer(serializers.Serializer[WanLink]):
     provider = serializers.CharField()
     capacity_bps = serializers.IntegerField()
     delay_ms = serializers.FloatField(allow_null=True)
-    state = serializers.ChoiceField(choices=["unknown", "up", "down", "hold_down"])
+    state = serializers.ChoiceField(choices=LINK_STATES)
     direction = serializers.CharField()
     since_s = serializers.FloatField(allow_null=True)
     fault = serializers.CharField()
@@ -31,16 +32,19 @@ class WanLinkSerializer(serializers.Serializer[WanLink]):
 
     def to_representation(self, instance: WanLink) -> dict[str, Any]:
         """Return the same data as the live stream."""
-        if "faults" not in self.context:
-            self.context["faults"] = active_faults()
-        return {"id": instance.pk, **link_data(instance, self.context["faults"])}
+        context = cast("dict[str, Any]", self.context)  # one dictionary for all rows of an answer
+        if "faults" not in context:
+            context["faults"] = active_faults()
+        return {"id": instance.pk, **link_data(instance, context["faults"])}
 
 
 class VirtualSubnetSerializer(serializers.ModelSerializer[VirtualSubnet]):
     """A virtual subnet and the link it is at home on, if people chose one."""
 
-    pair = serializers.SlugRelatedField(slug_field="name", read_only=True)
-    home = serializers.StringRelatedField[str]()
+    pair: serializers.SlugRelatedField[SitePair] = serializers.SlugRelatedField(
+        slug_field="name", read_only=True
+    )
+    home = serializers.StringRelatedField[WanLink]()
 
     class Meta:
         model = VirtualSubnet

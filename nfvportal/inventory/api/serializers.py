@@ -2,7 +2,10 @@
 
 from typing import Any
 
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
+from rest_framework.relations import PKOnlyObject
 
 from nfvportal.inventory.models import DesiredState, Device, Interface, Link, Site
 from nfvportal.rest.strict import StrictModelSerializer, StrictSerializer
@@ -70,6 +73,7 @@ class InterfaceSerializer(StrictModelSerializer):
         fields = ("id", "device", "name", "mac", "addresses")
 
 
+@extend_schema_field(OpenApiTypes.STR)  # else the schema would list every interface as a choice
 class InterfaceField(serializers.RelatedField[Interface, str, str]):
     """An interface written as ``device:interface``."""
 
@@ -78,7 +82,7 @@ class InterfaceField(serializers.RelatedField[Interface, str, str]):
         "missing": "there is no interface {value}",
     }
 
-    def to_representation(self, value: Interface) -> str:
+    def to_representation(self, value: Interface | PKOnlyObject) -> str:
         """Return ``device:interface``."""
         return str(value)
 
@@ -87,7 +91,9 @@ class InterfaceField(serializers.RelatedField[Interface, str, str]):
         device, colon, name = str(data).partition(":")
         if not colon or "\x00" in str(data):
             self.fail("shape")
-        interface = self.get_queryset().filter(device__name=device, name=name).first()
+        interfaces = self.get_queryset()
+        assert interfaces is not None, "the field is declared with a queryset"
+        interface = interfaces.filter(device__name=device, name=name).first()
         if interface is None:
             self.fail("missing", value=str(data)[:100])
         return interface

@@ -2,6 +2,7 @@
 
 from typing import Any, ClassVar
 
+from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django.http import HttpResponse
 from drf_spectacular.types import OpenApiTypes
@@ -113,6 +114,7 @@ class DeviceViewSet(InventoryViewSet):
         serializer = ImportSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         params = {"text": serializer.validated_data["csv"], "dry_run": serializer.validated_data["dry_run"]}
+        assert isinstance(request.user, User)
         job = job_start(kind="inventory.import_csv", params=params, user=request.user)
         return accepted(job.id, JobSerializer(job).data)
 

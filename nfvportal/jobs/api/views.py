@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from drf_spectacular.types import OpenApiTypes
@@ -53,4 +54,5 @@ class JobViewSet(ReadViewSet):
         kind = JOB_KINDS.get(job.kind)
         if kind is not None and not has_role(request.user, kind.minimum):
             raise PermissionDenied(f"this needs the role {kind.minimum.value}")
+        assert isinstance(request.user, User)
         return Response(JobSerializer(services.job_cancel(job=job, user=request.user)).data)

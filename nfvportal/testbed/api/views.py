@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.http import Http404
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiResponse, extend_schema
@@ -75,6 +76,7 @@ class FaultsView(LabView):
         """Start a job that breaks a link, for ``duration_s`` or until the fault is cleared."""
         serializer = FaultSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
+        assert isinstance(request.user, User)
         job = job_start(kind="lab.fault", params=serializer.validated_data, user=request.user)
         return accepted(job.id, JobSerializer(job).data)
 

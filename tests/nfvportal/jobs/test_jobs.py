@@ -1,6 +1,5 @@
 """Jobs: every outcome ends in the row, runs fence each other, nothing is lost."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -19,13 +18,14 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture(autouse=True)
-def _kinds(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _kinds(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("count", "refuse", "crash", "cancelled_half_way", "taken_over"):
-        monkeypatch.setitem(JOB_KINDS, f"test.{name}", JobKind(f"tests.nfvportal.jobs.work:{name}", "engine", name))
+        monkeypatch.setitem(
+            JOB_KINDS, f"test.{name}", JobKind(f"tests.nfvportal.jobs.work:{name}", "engine", name)
+        )
     # No worker listens in these tests: what would reach Celery is collected instead of piling up in the broker.
     sent: list[Job] = []
     monkeypatch.setattr(services, "enqueue", sent.append)
-    yield
 
 
 def _job(kind: str, **fields: Any) -> Job:

@@ -18,7 +18,7 @@ class Command(BaseCommand):
     """Exit code 0 when every figure with a goal meets it, 1 otherwise."""
 
     help = "Run benchmark suites; each figure is printed beside its goal."
-    requires_system_checks: list[str] = []  # type: ignore[assignment]  # typed as a str in the stubs
+    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the command's arguments."""

@@ -13,7 +13,7 @@ class Command(BaseCommand):
     """Prints one block per claim; a claim that was never measured here says so."""
 
     help = "Print what we claim beside what papers and peers report."
-    requires_system_checks: list[str] = []  # type: ignore[assignment]  # typed as a str in the stubs
+    requires_system_checks: list[str] = []
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Print the table of claims."""

@@ -26,7 +26,7 @@ class Command(BaseCommand):
     help = (
         "Start the portal: servers, migrations, web, workers, beat, lab and agents. Ctrl-C stops all of it."
     )
-    requires_system_checks: list[str] = []  # type: ignore[assignment]  # typed as a str in the stubs
+    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the command's arguments; the environment gives the defaults."""
