@@ -227,6 +227,12 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
+    # Several things have a ``state``: what each enumeration of them is called in generated clients.
+    "ENUM_NAME_OVERRIDES": {
+        "JobStateEnum": "nfvportal.jobs.models.JobState.values",
+        "TokenStateEnum": "nfvportal.accounts.selectors.TOKEN_STATES",
+        "WanLinkStateEnum": "apps.wan.events.LINK_STATES",
+    },
 }
 
 MAX_UPLOAD_BYTES = 10 * 1024 * 1024

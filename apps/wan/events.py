@@ -4,9 +4,10 @@ Every event is a set of upserts: whoever applies it twice, or onto a newer snaps
 holds any of the keys of ``WanChange``; ``telemetry`` maps a link's name to its newest ``LinkMeasurement``.
 """
 
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict, get_args
 
 LinkStateName = Literal["unknown", "up", "down", "hold_down"]
+LINK_STATES: tuple[LinkStateName, ...] = get_args(LinkStateName)
 
 
 class LinkMeasurement(TypedDict):

@@ -1,12 +1,15 @@
 """Reads of accounts."""
 
-from typing import TypedDict
+from typing import Literal, TypedDict, get_args
 
 from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django.utils import timezone
 
 from nfvportal.accounts.models import ApiToken
+
+TokenState = Literal["active", "expired", "revoked"]
+TOKEN_STATES: tuple[TokenState, ...] = get_args(TokenState)
 
 
 class TokenData(TypedDict):
@@ -19,7 +22,7 @@ class TokenData(TypedDict):
     created_at_s: float
     expires_at_s: float
     last_used_at_s: float | None
-    state: str
+    state: TokenState
 
 
 def token_list(user: User) -> QuerySet[ApiToken]:
@@ -28,8 +31,8 @@ def token_list(user: User) -> QuerySet[ApiToken]:
 
 
 def token_data(token: ApiToken) -> TokenData:
-    """Return a token as plain data; ``state`` is ``active``, ``expired`` or ``revoked``."""
-    state = "active"
+    """Return a token as plain data."""
+    state: TokenState = "active"
     if token.revoked_at is not None:
         state = "revoked"
     elif token.expires_at <= timezone.now():

@@ -11,7 +11,7 @@ from rest_framework.response import Response
 
 from nfvportal.accounts import services
 from nfvportal.accounts.models import ApiToken
-from nfvportal.accounts.selectors import token_data, token_list
+from nfvportal.accounts.selectors import TOKEN_STATES, token_data, token_list
 from nfvportal.rest.permissions import OwnThings
 from nfvportal.rest.strict import StrictSerializer
 from nfvportal.rest.views import ReadViewSet
@@ -27,7 +27,7 @@ class TokenSerializer(serializers.Serializer[ApiToken]):
     created_at_s = serializers.FloatField()
     expires_at_s = serializers.FloatField()
     last_used_at_s = serializers.FloatField(allow_null=True)
-    state = serializers.ChoiceField(choices=["active", "expired", "revoked"])
+    state = serializers.ChoiceField(choices=TOKEN_STATES)
 
     def to_representation(self, instance: ApiToken) -> dict[str, Any]:
         """Return the same data as the page."""

@@ -4,7 +4,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from nfvportal.jobs.models import Job
+from nfvportal.jobs.models import Job, JobState
 from nfvportal.jobs.selectors import job_data
 
 
@@ -14,7 +14,7 @@ class JobSerializer(serializers.Serializer[Job]):
     id = serializers.UUIDField()
     kind = serializers.CharField()
     title = serializers.CharField()
-    state = serializers.ChoiceField(choices=["queued", "running", "succeeded", "failed", "cancelled"])
+    state = serializers.ChoiceField(choices=JobState.values)
     progress_ratio = serializers.FloatField()
     message = serializers.CharField()
     error = serializers.CharField()
