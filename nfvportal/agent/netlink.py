@@ -22,13 +22,13 @@ NLMSG_ERROR: Final = 2
 NLMSG_DONE: Final = 3
 
 RTM_NEWLINK, RTM_GETLINK = 16, 18
-RTM_NEWADDR = 20
+RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 RTM_NEWRULE, RTM_DELRULE, RTM_GETRULE = 32, 33, 34
 RTM_NEWNEXTHOP, RTM_DELNEXTHOP, RTM_GETNEXTHOP = 104, 105, 106
 
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_TABLE, RTA_NH_ID = 1, 4, 5, 6, 15, 30
-IFA_ADDRESS, IFA_LOCAL = 1, 2
+IFA_ADDRESS, IFA_LOCAL, IFA_PROTO = 1, 2, 11
 NHA_ID, NHA_OIF, NHA_GATEWAY = 1, 5, 6
 FRA_SRC, FRA_PRIORITY, FRA_TABLE, FRA_PROTOCOL = 2, 6, 15, 21
 IFLA_IFNAME, IFLA_STATS64 = 3, 23
@@ -36,9 +36,11 @@ IFLA_IFNAME, IFLA_STATS64 = 3, 23
 TABLE_MAIN: Final = 254
 ACTION_TO_TABLE: Final = 1
 RECEIVE_BYTES: Final = 1 << 18
+BATCH_COUNT: Final = 64
 _HEADER: Final = struct.Struct("=IHHII")
 _ROUTE: Final = struct.Struct("=BBBBBBBBI")
 _NEXTHOP: Final = struct.Struct("=BBBBI")
+_ADDRESS: Final = struct.Struct("=BBBBI")
 _ATTRIBUTE: Final = struct.Struct("=HH")
 
 
@@ -69,6 +71,15 @@ class Rule:
     source: str
     table: int
     priority: int
+    protocol: int
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Address:
+    """An address like ``10.1.1.10/24`` of interface number ``oif``."""
+
+    address: str
+    oif: int
     protocol: int
 
 
@@ -142,13 +153,22 @@ def pack_default_route_replace(gateway: str, oif: int, table: int, protocol: int
     return pack_message(RTM_NEWROUTE, NLM_ACK | NLM_CREATE | NLM_REPLACE, header + body)
 
 
-def pack_address_add(address: str, interface_number: int) -> bytes:
-    """Return the message that adds an address like ``10.1.1.10/24``; adding it again is refused with EEXIST."""
-    interface = IPv4Interface(address)
-    header = struct.pack("=BBBBI", socket.AF_INET, interface.network.prefixlen, 0, 0, interface_number)
-    packed = interface.ip.packed
-    payload = header + pack_attribute(IFA_LOCAL, packed) + pack_attribute(IFA_ADDRESS, packed)
+def pack_address_add(address: Address) -> bytes:
+    """Return the message that adds an address; adding it again is refused with EEXIST."""
+    payload = _address_payload(address) + pack_attribute(IFA_PROTO, bytes([address.protocol]))
     return pack_message(RTM_NEWADDR, NLM_ACK | NLM_CREATE | 0x200, payload)
+
+
+def pack_address_delete(address: Address) -> bytes:
+    """Return the message that removes an address, and what hangs on it."""
+    return pack_message(RTM_DELADDR, NLM_ACK, _address_payload(address))
+
+
+def _address_payload(address: Address) -> bytes:
+    interface = IPv4Interface(address.address)
+    header = _ADDRESS.pack(socket.AF_INET, interface.network.prefixlen, 0, 0, address.oif)
+    packed = interface.ip.packed
+    return header + pack_attribute(IFA_LOCAL, packed) + pack_attribute(IFA_ADDRESS, packed)
 
 
 def pack_rule_add(rule: Rule) -> bytes:
@@ -177,7 +197,8 @@ def _rule_payload(rule: Rule) -> bytes:
 class Netlink:
     """One rtnetlink socket. Not thread-safe: each thread has its own.
 
-    ``send`` takes any number of packed messages in one system call.
+    ``send`` takes any number of packed messages, ``BATCH_COUNT`` in one system call: the kernel answers all of a call
+    before it returns, and the answers must fit into the socket's buffer.
     """
 
     def __init__(self) -> None:
@@ -192,18 +213,18 @@ class Netlink:
         self._socket.close()
 
     def send(self, messages: Sequence[bytes]) -> list[int]:
-        """Send messages at once and return the kernel's answer to each: 0, or the errno.
+        """Send messages and return the kernel's answer to each: 0, or the errno.
 
         The kernel works through them in order, each on its own: one that fails does not stop the next.
         """
-        if not messages:
-            return []
-        self._socket.send(b"".join(messages))
         answers: list[int] = []
-        while len(answers) < len(messages):
-            for kind, _, payload in iter_messages(self._socket.recv(RECEIVE_BYTES)):
-                if kind == NLMSG_ERROR:
-                    answers.append(-struct.unpack_from("=i", payload)[0])
+        for first in range(0, len(messages), BATCH_COUNT):
+            batch = messages[first : first + BATCH_COUNT]
+            self._socket.send(b"".join(batch))
+            while len(answers) < first + len(batch):
+                for kind, _, payload in iter_messages(self._socket.recv(RECEIVE_BYTES)):
+                    if kind == NLMSG_ERROR:
+                        answers.append(-struct.unpack_from("=i", payload)[0])
         return answers
 
     def send_all(self, messages: Sequence[bytes], *, ignore: frozenset[int] = frozenset()) -> None:
@@ -256,6 +277,17 @@ class Netlink:
             source = f"{IPv4Address(attributes[FRA_SRC])}/{payload[2]}"
             table = _int(attributes[FRA_TABLE]) if FRA_TABLE in attributes else payload[4]
             found.append(Rule(source, table, _int(attributes.get(FRA_PRIORITY, bytes(4))), owner))
+        return found
+
+    def addresses(self, protocol: int) -> list[Address]:
+        """Return the IPv4 addresses of a protocol number; kernels before 5.18 do not know whose an address is."""
+        found = []
+        for payload in self._dump(RTM_GETADDR, RTM_NEWADDR, _ADDRESS.pack(socket.AF_INET, 0, 0, 0, 0)):
+            _, length, _, _, number = _ADDRESS.unpack_from(payload)
+            attributes = dict(iter_attributes(payload[_ADDRESS.size :]))
+            owner = attributes.get(IFA_PROTO, b"\0")[0]
+            if owner == protocol and IFA_LOCAL in attributes:
+                found.append(Address(f"{IPv4Address(attributes[IFA_LOCAL])}/{length}", number, owner))
         return found
 
     def counters(self) -> dict[str, InterfaceCounters]:

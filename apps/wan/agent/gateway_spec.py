@@ -69,12 +69,7 @@ def parse_gateway_spec(spec: Mapping[str, Any]) -> GatewaySpec:
     names = {link.name for link in links}
     if len(names) != len(links):
         raise InvalidInputError("links", "must have different names")
-    subnets = {
-        _int(item, "index", f"virtual_subnets[{at}]", 1, 255): _prefix(
-            item, "prefix", f"virtual_subnets[{at}]"
-        )
-        for at, item in enumerate(_list(spec, "virtual_subnets", 1, MAX_SUBNETS))
-    }
+    subnets = _subnets(_list(spec, "virtual_subnets", 1, MAX_SUBNETS))
     side = spec.get("side")
     if side not in ("a", "b"):
         raise InvalidInputError("side", "must be a or b")
@@ -94,8 +89,21 @@ def parse_gateway_spec(spec: Mapping[str, Any]) -> GatewaySpec:
         detector=_detector(probe, _object(spec, "hold_down") if "hold_down" in spec else {}),
         probe_port=_int(probe, "port", "probe", 1, 65535),
         probe_key=_key(probe.get("key")),
-        is_rerouting=bool(spec.get("reroute", True)),
+        is_rerouting=_flag(spec, "reroute"),
     )
+
+
+def _subnets(items: list[Any]) -> dict[int, str]:
+    subnets: dict[int, str] = {}
+    for at, item in enumerate(items):
+        field = f"virtual_subnets[{at}]"
+        if not isinstance(item, Mapping):
+            raise InvalidInputError(field, "must be an object")
+        index = _int(item, "index", field, 1, 255)
+        if index in subnets:
+            raise InvalidInputError(f"{field}.index", "must differ from the other subnets")
+        subnets[index] = _prefix(item, "prefix", field)
+    return subnets
 
 
 def _detector(probe: Mapping[str, Any], hold: Mapping[str, Any]) -> DetectorConfig:
@@ -142,10 +150,11 @@ def _text(item: Mapping[str, Any], name: str, field: str, limit: int) -> str:
     if (
         not isinstance(value, str)
         or not 1 <= len(value) <= limit
-        or any(c.isspace() or c == "/" for c in value)
+        or not value.isprintable()
+        or any(c in " /" for c in value)
     ):
         raise InvalidInputError(
-            f"{field}.{name}", f"must be text of 1 to {limit} characters without spaces and /"
+            f"{field}.{name}", f"must be text of 1 to {limit} printable characters without spaces and /"
         )
     return value
 
@@ -164,9 +173,16 @@ def _number(item: Mapping[str, Any], name: str, field: str, low: float, high: fl
     return float(value)
 
 
+def _flag(spec: Mapping[str, Any], name: str) -> bool:
+    value = spec.get(name, True)
+    if not isinstance(value, bool):
+        raise InvalidInputError(name, "must be true or false")
+    return value
+
+
 def _address(item: Mapping[str, Any], name: str, field: str) -> str:
     try:
-        return str(IPv4Address(item.get(name)))
+        return str(IPv4Address(str(item.get(name))))  # else a number would pass as an address
     except ValueError as error:
         raise InvalidInputError(f"{field}.{name}", "must be an IPv4 address like 192.0.2.1") from error
 
@@ -183,9 +199,9 @@ def _prefix(item: object, name: str, field: str) -> str:
 def _map(spec: Mapping[str, Any], name: str, indices: Any, links: set[str]) -> dict[int, str]:
     mapping: dict[int, str] = {}
     for key, link in _object(spec, name).items():
-        if not str(key).isascii() or not str(key).isdigit() or int(key) not in indices:
+        if str(key) not in {str(index) for index in indices}:
             raise InvalidInputError(f"{name}.{key}", "must be the index of a virtual subnet")
-        if link not in links:
+        if not isinstance(link, str) or link not in links:
             raise InvalidInputError(f"{name}.{key}", f"must be one of {', '.join(sorted(links))}")
         mapping[int(key)] = link
     return mapping

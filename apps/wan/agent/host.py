@@ -6,6 +6,7 @@ which link each rides on.
 
 import asyncio
 import contextlib
+import errno
 import logging
 import socket
 import time
@@ -17,7 +18,7 @@ from typing import Any
 
 from apps.wan.agent.mptcp_netlink import MptcpEndpoint, MptcpKernel, Subflow
 from nfvportal.agent import netlink
-from nfvportal.agent.netlink import EXISTS, GONE, Netlink, Rule
+from nfvportal.agent.netlink import EXISTS, GONE, Address, Netlink, Route, Rule
 from nfvportal.agent.role import RoleContext
 from nfvportal.lib.errors import InvalidInputError
 
@@ -25,6 +26,7 @@ logger = logging.getLogger(__name__)
 PROTOCOL = 200
 TABLE_BASE = 20_000
 PRIORITY_BASE = 20_000
+TABLES = range(TABLE_BASE + 1, TABLE_BASE + 256)
 RECONCILE_EVERY_S = 5.0
 SAMPLE_EVERY_S = 1.0
 MAX_SUBFLOWS = 8
@@ -63,8 +65,8 @@ def parse_host_spec(spec: Mapping[str, Any]) -> HostSpec:
         InvalidInputError: naming the field and its limit.
     """
     interface = spec.get("interface")
-    if not isinstance(interface, str) or not 1 <= len(interface) <= 15:
-        raise InvalidInputError("interface", "must be an interface name of 1 to 15 characters")
+    if not isinstance(interface, str) or not 1 <= len(interface) <= 15 or not interface.isprintable():
+        raise InvalidInputError("interface", "must be an interface name of 1 to 15 printable characters")
     items = spec.get("addresses")
     if not isinstance(items, list) or not 1 <= len(items) <= MAX_SUBFLOWS:
         raise InvalidInputError("addresses", f"must be a list of 1 to {MAX_SUBFLOWS} addresses")
@@ -170,8 +172,9 @@ class Host:
         for path, value in KERNEL_SWITCHES.items():
             with contextlib.suppress(FileNotFoundError):
                 path.write_text(value)
+        self._remove_unwanted(number)
         for item in self._spec.addresses:
-            add = netlink.pack_address_add(str(item.address), number)
+            add = netlink.pack_address_add(Address(str(item.address), number, PROTOCOL))
             self._kernel.send_all([add], ignore=EXISTS)
             # The kernel drops a table's routes with the address: set them every time, replacing equals.
             table = TABLE_BASE + item.index
@@ -182,11 +185,25 @@ class Host:
             Rule(f"{item.address.ip}/32", TABLE_BASE + item.index, PRIORITY_BASE + item.index, PROTOCOL)
             for item in self._spec.addresses
         }
-        held = set(self._kernel.rules(PROTOCOL))
+        held = {rule for rule in self._kernel.rules(PROTOCOL) if rule.table in TABLES}
         self._kernel.send_all([netlink.pack_rule_add(rule) for rule in sorted(wanted - held)], ignore=EXISTS)
         self._kernel.send_all([netlink.pack_rule_delete(rule) for rule in sorted(held - wanted)], ignore=GONE)
         self._reconcile_mptcp(number)
         self._is_ok = True
+
+    def _remove_unwanted(self, number: int) -> None:
+        """Remove addresses and tables that we set for an earlier spec; those of others stay."""
+        assert self._spec is not None
+        addresses = {Address(str(item.address), number, PROTOCOL) for item in self._spec.addresses}
+        tables = {TABLE_BASE + item.index for item in self._spec.addresses}
+        held = set(self._kernel.addresses(PROTOCOL))
+        gone = [netlink.pack_address_delete(address) for address in sorted(held - addresses)]
+        gone += [
+            netlink.pack_route_delete(Route("0.0.0.0/0", route.table, 0, PROTOCOL))
+            for route in sorted(self._kernel.routes(PROTOCOL))
+            if route.table in TABLES and route.table not in tables
+        ]
+        self._kernel.send_all(gone, ignore=GONE | {errno.EADDRNOTAVAIL})
 
     def _reconcile_mptcp(self, interface_number: int) -> None:
         assert self._spec is not None

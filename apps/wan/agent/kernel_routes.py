@@ -18,6 +18,7 @@ from nfvportal.agent.netlink import EXISTS, GONE, TABLE_MAIN, Netlink, Nexthop, 
 PROTOCOL = 200
 NEXTHOP_BASE = 0x4E460000
 TABLE_BASE = 10_000
+INDICES = range(1, 256)
 PRIORITY_BASE = 10_000
 
 
@@ -64,11 +65,15 @@ def wanted_routes(
 
 
 def read_routes(kernel: Netlink) -> KernelRoutes:
-    """Return what the kernel holds of ours."""
+    """Return what the kernel holds of ours: of our protocol number (the host role has it too) and in our ranges."""
     return KernelRoutes(
-        frozenset(kernel.nexthops(PROTOCOL)),
-        frozenset(kernel.routes(PROTOCOL)),
-        frozenset(kernel.rules(PROTOCOL)),
+        frozenset(item for item in kernel.nexthops(PROTOCOL) if item.id - NEXTHOP_BASE in INDICES),
+        frozenset(
+            item
+            for item in kernel.routes(PROTOCOL)
+            if item.nexthop_id - NEXTHOP_BASE in INDICES or item.table - TABLE_BASE in INDICES
+        ),
+        frozenset(item for item in kernel.rules(PROTOCOL) if item.table - TABLE_BASE in INDICES),
     )
 
 

@@ -41,13 +41,16 @@ class Rerouter:
         self._spec = spec
         self._numbers = {link.interface: socket.if_nametoindex(link.interface) for link in spec.links}
         # Losing its carrier makes the kernel drop a link's nexthops and their routes: a flip sets both.
-        self._packed = {
-            (index, link.name): [
-                netlink.pack_nexthop_replace(nexthop_of(spec, index, link.name, self._numbers)),
-                *(netlink.pack_route_replace(route) for route in routes_of(spec, index)),
-            ]
+        self._packed_nexthops = {
+            (index, link.name): netlink.pack_nexthop_replace(
+                nexthop_of(spec, index, link.name, self._numbers)
+            )
             for index in spec.subnets
             for link in spec.links
+        }
+        self._packed_routes = {
+            index: [netlink.pack_route_replace(route) for route in routes_of(spec, index)]
+            for index in spec.subnets
         }
 
     def close(self) -> None:
@@ -83,11 +86,11 @@ class Rerouter:
         return mapping
 
     def flip(self, moves: Sequence[Move]) -> bool:
-        """Move virtual subnets at once: one system call for all; return whether the kernel took everything."""
-        messages: list[bytes] = []
+        """Move virtual subnets at once, all nexthops first; return whether the kernel took everything."""
         with self._lock:
+            messages = [self._packed_nexthops[move.index, move.to_link] for move in moves]
             for move in moves:
-                messages.extend(self._packed[move.index, move.to_link])
+                messages.extend(self._packed_routes[move.index])
                 self._mapping[move.index] = move.to_link
             self._version += 1
             answers = self._fast.send(messages)

@@ -19,7 +19,7 @@ BOTH = ("ab", "ba")
 delays = st.floats(0.0, 0.09)
 networks = st.fixed_dictionaries({name: st.tuples(delays, delays) for name in BRANCH})
 phases = st.floats(0.0, 0.0095)
-few = settings(max_examples=25, deadline=None)
+few = settings(max_examples=10, deadline=None)
 
 
 def no_failure(ends: tuple[End, End]) -> bool:

@@ -88,7 +88,7 @@ slots = st.lists(
 
 
 @given(slots)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_as_the_twin_that_keeps_and_sorts(arrivals: list[tuple[int, int, int]]) -> None:
     gaps = history()
     arrivals.sort(key=lambda arrival: arrival[0])

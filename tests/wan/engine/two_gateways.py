@@ -7,7 +7,7 @@ from random import Random
 
 from apps.wan.engine.detector import Action, Detector, DetectorConfig, LinkDown, ProbeHeard
 
-STEP_S = 0.0005
+STEP_S = 0.001
 OFFSET_S = {"a": 1000.0, "b": 777_000.0}
 
 
