@@ -1,0 +1,3 @@
+"""Fixtures of the tests of ``wan``."""
+
+from tests.support.demo import pair as pair
