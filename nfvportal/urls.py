@@ -3,6 +3,8 @@
 from django.contrib import admin
 from django.urls import include, path
 
+from nfvportal.accounts.views import admin_login
+
 api_v1 = [
     path("", include("nfvportal.accounts.api.urls")),
     path("audit/", include("nfvportal.audit.api.urls")),
@@ -24,6 +26,7 @@ urlpatterns = [
     path("chains/", include("apps.chains.urls")),
     path("mptcp/", include("apps.mptcp.urls")),
     path("cluster/", include("apps.cluster.urls")),
+    path("admin/login/", admin_login),
     path("admin/", admin.site.urls),
     path("api/v1/", include(api_v1)),
     path("api/docs/", include("nfvportal.rest.docs_urls")),

@@ -15,6 +15,8 @@ from nfvportal.lib.errors import InvalidInputError
 login = LoginView.as_view(
     template_name="accounts/login.html", authentication_form=LoginForm, redirect_authenticated_user=True
 )
+# The admin's own login form has no brake on guessing. No redirect here: the admin sends back whoever is not staff.
+admin_login = LoginView.as_view(template_name="accounts/login.html", authentication_form=LoginForm)
 logout = LogoutView.as_view()
 
 

@@ -38,6 +38,14 @@ class Follower:
                 if frame["type"] == kind and topic in (None, frame.get("topic")):
                     return frame
 
+    async def frame_of(self, topic: str) -> Data:
+        """Return the next frame of a topic, of whatever type."""
+        async with asyncio.timeout(FRAME_WITHIN_S):
+            while True:
+                frame: Data = json.loads(await self.socket.recv())
+                if frame.get("topic") == topic:
+                    return frame
+
     async def snapshot(self, topic: str) -> Data:
         """Subscribe (again) and return the snapshot frame."""
         await self.subscribe(topic)
