@@ -9,17 +9,18 @@ from tests.crash.operator import Operator
 from tests.support.waiting import wait_until
 
 RECORD_WITHIN_S = 60
+DETECTED_WITHIN_S = 3.0  # as long as the link stays cut
 
 
-def wait_one_more_failover(operator: Operator, link: str, before: int) -> None:
-    """Wait for exactly one new record of a failover of this link."""
-    wait_until(
-        lambda: len(operator.failovers(link)) > before,
-        f"failover of {link} is recorded",
-        RECORD_WITHIN_S,
-        0.2,
-    )
-    assert len(operator.failovers(link)) == before + 1
+def wait_one_failover(operator: Operator, link: str, cut_at_s: float) -> None:
+    """Wait for the record of this cut's failover; it must be the only one."""
+
+    def records() -> list[float]:
+        detected = [row["detected_at_s"] for row in operator.failovers(link)]
+        return [at_s for at_s in detected if cut_at_s <= at_s <= cut_at_s + DETECTED_WITHIN_S]
+
+    wait_until(records, f"failover of {link} is recorded", RECORD_WITHIN_S, 0.2)
+    assert len(records()) == 1
 
 
 @pytest.mark.parametrize("worker", ["worker-control"])
@@ -37,40 +38,37 @@ def test_killed_worker_loses_no_job(operator: Operator, worker: str) -> None:
 def test_killed_valkey_loses_no_job_and_no_failover(operator: Operator) -> None:
     operator.wait_traffic()
     link = operator.busy_link()
-    before = len(operator.failovers(link))
     old = operator.kill("valkey")
-    operator.lab.fault(link, "blackhole", duration_s=3)
+    cut_at_s = operator.lab.fault(link, "blackhole", duration_s=DETECTED_WITHIN_S)["at_s"]
     other = sorted(set(operator.mapping().values()) - {link})[0]
     job = operator.start_fault_job(other, "delay", duration_s=1, value=40)
     operator.wait_replaced("valkey", old)
     assert operator.wait_job(job, "succeeded", "failed", "cancelled")["state"] == "succeeded"
-    wait_one_more_failover(operator, link, before)
+    wait_one_failover(operator, link, cut_at_s)
 
 
 def test_killed_postgres_loses_no_job_and_no_failover(operator: Operator) -> None:
     operator.wait_traffic()
     link = operator.busy_link()
     other = sorted(set(operator.mapping().values()) - {link})[0]
-    before = len(operator.failovers(link))
     job = operator.start_fault_job(other, "delay", duration_s=4, value=40)
     operator.wait_job(job, "running")
     old = operator.kill("postgres")
-    operator.lab.fault(link, "blackhole", duration_s=3)
+    cut_at_s = operator.lab.fault(link, "blackhole", duration_s=DETECTED_WITHIN_S)["at_s"]
     operator.wait_replaced("postgres", old)
     assert operator.wait_job(job, "succeeded", "failed", "cancelled")["state"] == "succeeded"
-    wait_one_more_failover(operator, link, before)
+    wait_one_failover(operator, link, cut_at_s)
 
 
 def test_killed_web_the_gateways_act_alone_and_the_failover_appears_afterwards(operator: Operator) -> None:
     operator.wait_traffic()
     link = operator.busy_link()
-    before = len(operator.failovers(link))
     old = operator.kill("web")
-    operator.lab.fault(link, "blackhole")
+    cut_at_s = operator.lab.fault(link, "blackhole")["at_s"]
     wait_until(lambda: operator.kernel_links()[link] == 0, "the gateway leaves the dead link by itself", 5)
     operator.wait_traffic()
     operator.wait_replaced("web", old)
-    wait_one_more_failover(operator, link, before)
+    wait_one_failover(operator, link, cut_at_s)
     operator.lab.clear(link)
 
 
