@@ -1,7 +1,6 @@
 """What agents measure: into partitions, into the newest row per link, onto the live stream."""
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,11 +12,10 @@ from apps.wan.models import HostSubflows, LinkLatest, WanLink
 from apps.wan.samples import BIN_COLUMNS, LINK_COLUMNS, is_storable, samples_copy
 from apps.wan.selectors import busier_bps, link_state_data, map_get, subflow_list, wan_link_list
 from apps.wan.services.failovers import state_set
+from apps.wan.services.rows import GATEWAY, HOST, TRAFFIC, Columns, rows_of
 from nfvportal.inventory.models import Device
 from nfvportal.live.publish import publish, publish_latest
 
-Columns = Mapping[str, Sequence[Any]]
-FLOW_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 # An event tells a change of state at once; samples only mend what an event failed to tell.
 STATE_PATIENCE = timedelta(seconds=3)
 
@@ -25,25 +23,29 @@ STATE_PATIENCE = timedelta(seconds=3)
 def gateway_samples_ingest(*, device_name: str, columns: Columns) -> int:
     """Take one batch of a gateway's link samples; return how many rows were stored.
 
-    Rows of unknown links, and with times far from ours, are left out.
+    Rows of unknown links, with times far from ours or values beyond their limits are left out.
     """
     device = Device.objects.filter(name=device_name).first()
     if device is None:
         return 0
     links = {row.link.name: row for row in wan_link_list()}
     now = timezone.now()
-    rows = [row for row in _rows(columns) if row.get("link") in links and is_storable(row["at_s"], now)]
+    rows = [
+        row
+        for row in rows_of(GATEWAY, columns) or ()
+        if row["link"] in links and is_storable(row["at_s"], now)
+    ]
     stored = [
         (
             _stamp(row["at_s"]),
             links[row["link"]].pk,
             device.pk,
-            row.get("rtt_ms"),
-            row.get("jitter_ms"),
-            row.get("loss_ratio"),
-            row.get("rx_bps"),
-            row.get("tx_bps"),
-            row.get("probe_gap_ms_max"),
+            row["rtt_ms"],
+            row["jitter_ms"],
+            row["loss_ratio"],
+            row["rx_bps"],
+            row["tx_bps"],
+            row["probe_gap_ms_max"],
         )
         for row in rows
     ]
@@ -57,7 +59,7 @@ def gateway_samples_ingest(*, device_name: str, columns: Columns) -> int:
 
 
 def _latest_set(link: WanLink, row: Mapping[str, Any]) -> None:
-    fields = {name: row.get(name) for name in ("rtt_ms", "jitter_ms", "loss_ratio", "rx_bps", "tx_bps")}
+    fields = {name: row[name] for name in ("rtt_ms", "jitter_ms", "loss_ratio", "rx_bps", "tx_bps")}
     latest: LinkLatest | None = getattr(link, "latest", None)
     at = datetime.fromtimestamp(row["at_s"], UTC)
     if latest is None:
@@ -79,7 +81,7 @@ def _latest_set(link: WanLink, row: Mapping[str, Any]) -> None:
 
 def _state_mend(link: WanLink, device: Device, row: Mapping[str, Any]) -> None:
     """Take the state from a sample when no event told it for some time."""
-    told = row.get("state")
+    told = row["state"]
     known = next((state for state in link.states.all() if state.device_id == device.pk), None)
     at = datetime.fromtimestamp(row["at_s"], UTC)
     if told not in ("up", "hold_down", "down") or (known is not None and known.state == told):
@@ -95,19 +97,20 @@ def _state_mend(link: WanLink, device: Device, row: Mapping[str, Any]) -> None:
 
 
 def host_samples_ingest(*, device_name: str, columns: Columns) -> None:
-    """Take a host's list of live subflows; tell browsers only when the set changed."""
+    """Take a host's list of live subflows; tell browsers only when the set changed. A broken list changes nothing."""
     device = Device.objects.filter(name=device_name).first()
-    if device is None:
+    rows = rows_of(HOST, columns)
+    if device is None or rows is None:
         return
     flows = [
         {
             "token": row["token"],
             "local": f"{row['local_address']}:{row['local_port']}",
             "remote": f"{row['remote_address']}:{row['remote_port']}",
-            "index": row.get("index"),
-            "rtt_ms": row.get("rtt_ms") or 0.0,
+            "index": row["index"],
+            "rtt_ms": row["rtt_ms"] or 0.0,
         }
-        for row in _rows(columns)
+        for row in rows
     ]
     flows.sort(key=lambda flow: (flow["token"], flow["index"] or 0, flow["local"]))
     known = HostSubflows.objects.filter(device=device).first()
@@ -119,24 +122,19 @@ def host_samples_ingest(*, device_name: str, columns: Columns) -> None:
 
 def traffic_samples_ingest(*, device_name: str, columns: Columns) -> int:
     """Take 10 ms bins of the lab's receivers; return how many were stored. Batches of other columns are ignored."""
-    if not {"at_s", "flow", "bytes"} <= set(columns):
+    if not TRAFFIC.required.keys() <= columns.keys():
         return 0
     device = Device.objects.filter(name=device_name).first()
     if device is None:
         return 0
     now = timezone.now()
     rows = [
-        (_stamp(row["at_s"]), device.pk, row["flow"], int(row["bytes"]))
-        for row in _rows(columns)
-        if is_storable(row["at_s"], now) and FLOW_NAME.fullmatch(str(row["flow"]))
+        (_stamp(row["at_s"]), device.pk, row["flow"], row["bytes"])
+        for row in rows_of(TRAFFIC, columns) or ()
+        if is_storable(row["at_s"], now)
     ]
     samples_copy("wan_trafficbin", BIN_COLUMNS, rows)
     return len(rows)
-
-
-def _rows(columns: Columns) -> list[dict[str, Any]]:
-    names = list(columns)
-    return [dict(zip(names, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
 def _stamp(at_s: float) -> str:
