@@ -15,9 +15,10 @@ sending meanwhile; ``unheard``: the peer says that it does not hear us on this l
 
 Nothing heard on any link: no link changes its state, ``AllSilent`` is reported once, ``HearingAgain`` when it is over.
 That rule is also why a link is only called silent when another one vouches: it carried a probe that the peer sent at
-least ``multiplier - 1`` intervals after the last one heard on the silent link. A peer that pauses is silent everywhere
-at once and vouches for nothing; when it goes on, each link has its own delay to bring the first probe (arrival minus
-departure compares links whatever the clocks' origins), and only then does patience begin.
+least ``multiplier - 1`` intervals after the last one heard on the silent link, and it is not late itself (when all
+links are cut at once, slow ones lose what is on its way, and a fast one would vouch with its last word). A peer that
+pauses is silent everywhere at once and vouches for nothing; when it goes on, each link has its own delay to bring the
+first probe (arrival minus departure compares links whatever the clocks' origins), and only then does patience begin.
 
 Our own pauses do not count as silence: arrival times come from the kernel, all that arrived is fed before ``tick``, and
 after ``tick`` came late by more than half an interval, patience starts anew (whatever paused us, a busy host or its
@@ -281,7 +282,7 @@ class Detector:
             max(link.sent_s, self._resumed_sent_s) + (self._multiplier(link) - 1 - 0.2) * self._interval_s
         )
         return any(
-            other is not link and self._is_fresh(other, now_s) and other.sent_s >= proof_s
+            other is not link and self._is_vouching(other, now_s) and other.sent_s >= proof_s
             for other in self._links.values()
         )
 
@@ -312,6 +313,11 @@ class Detector:
 
     def _is_fresh(self, link: _Link, now_s: float) -> bool:
         return link.heard_s is not None and now_s - link.heard_s < self._patience_s(link)
+
+    def _is_vouching(self, link: _Link, now_s: float) -> bool:
+        """Whether the link works at this moment: one that is late itself may have been cut together with the other."""
+        late_s = min(LATE_INTERVALS, self._multiplier(link) - LATE_INTERVALS) * self._interval_s
+        return link.heard_s is not None and now_s - link.heard_s < late_s
 
     def _judge_reports(self, now_s: float) -> list[Action]:
         """Act on what the peer does not hear; only while the peer itself is heard, so that the report is fresh."""

@@ -13,7 +13,7 @@ OFFSET_S = {"a": 1000.0, "b": 777_000.0}
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A link that loses what is sent in some directions (``ab``, ``ba``) for a time."""
+    """A link that loses what is sent or on its way in some directions (``ab``, ``ba``) for a time."""
 
     link: str
     directions: tuple[str, ...]
@@ -132,14 +132,17 @@ class _Network:
         direction, receiver = ("ab", "b") if end.name == "a" else ("ba", "a")
         for link, delays_s in self.world.delays_s.items():
             arrival_s = now_s + delays_s[direction == "ba"] + self._rng.random() * self.world.jitter_s
-            if any(
-                cut.link == link and direction in cut.directions and cut.from_s <= now_s < cut.to_s
-                for cut in self.world.cuts
-            ):
-                continue
             arrival_s = self._last_s[link, direction] = max(
                 arrival_s, self._last_s.get((link, direction), 0.0)
             )
+            if any(
+                cut.link == link
+                and direction in cut.directions
+                and now_s < cut.to_s
+                and cut.from_s <= arrival_s
+                for cut in self.world.cuts
+            ):
+                continue
             event = ProbeHeard(link, arrival_s, now_s + end.offset_s, end.detector.rx_down)
             self._count += 1
             heapq.heappush(self._flying, (arrival_s, self._count, receiver, event))
