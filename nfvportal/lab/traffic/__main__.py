@@ -11,6 +11,9 @@ from nfvportal.lab.traffic.receivers import make_receiver
 from nfvportal.lab.traffic.role import SENDERS
 from nfvportal.lib.errors import InvalidInputError
 
+MAX_SECONDS = 86_400
+FIELDS = ("kind", "protocol", "address", "port", "local_address", "rate_bps", "message_bytes", "interval_ms")
+
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="nfvportal.lab.traffic", description=__doc__)
@@ -29,17 +32,10 @@ def _arguments() -> argparse.Namespace:
 
 
 def _flow(given: argparse.Namespace) -> Flow:
+    if not 0 < given.seconds <= MAX_SECONDS:
+        raise InvalidInputError("seconds", f"must be more than 0 and at most {MAX_SECONDS}")
     item: dict[str, Any] = {"name": "flow", "part": {"send": "sender", "receive": "receiver"}[given.part]}
-    for name in (
-        "kind",
-        "protocol",
-        "address",
-        "port",
-        "local_address",
-        "rate_bps",
-        "message_bytes",
-        "interval_ms",
-    ):
+    for name in FIELDS:
         if (value := getattr(given, name)) is not None:
             item[name] = value
     return parse_flows({"flows": [item]})[0]

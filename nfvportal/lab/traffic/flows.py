@@ -16,6 +16,7 @@ MAX_FLOWS = 64
 KINDS = ("bulk", "request", "voice")
 PROTOCOLS = ("mptcp", "tcp", "udp")
 DEFAULT_MESSAGE_BYTES = {"bulk": 65_536, "request": 1_000, "voice": 172}
+MAX_MESSAGE_BYTES = {"bulk": 1_000_000, "request": 1_000_000, "voice": 65_507}  # UDP carries no more
 DEFAULT_INTERVAL_MS = {"bulk": 0.0, "request": 100.0, "voice": 20.0}
 
 
@@ -85,12 +86,16 @@ def _flow(item: object, field: str) -> Flow:
         part=_choice(item, "part", field, ("sender", "receiver")),  # type: ignore[arg-type]
         protocol=protocol,  # type: ignore[arg-type]
         address=_address(item.get("address"), f"{field}.address"),
-        port=int(_number(item, "port", field, 1, 65_535, None)),
-        local_address=_address(item["local_address"], f"{field}.local_address")
-        if item.get("local_address")
-        else None,
-        rate_bps=int(_number(item, "rate_bps", field, 1_000, 10**12, None)) if item.get("rate_bps") else None,
-        message_bytes=int(_number(item, "message_bytes", field, 20, 1_000_000, DEFAULT_MESSAGE_BYTES[kind])),
+        port=_whole(item, "port", field, 1, 65_535, None),
+        local_address=None
+        if (local := item.get("local_address")) is None
+        else _address(local, f"{field}.local_address"),
+        rate_bps=None
+        if item.get("rate_bps") is None
+        else _whole(item, "rate_bps", field, 1_000, 10**12, None),
+        message_bytes=_whole(
+            item, "message_bytes", field, 20, MAX_MESSAGE_BYTES[kind], DEFAULT_MESSAGE_BYTES[kind]
+        ),
         interval_ms=_number(item, "interval_ms", field, 0, 60_000, DEFAULT_INTERVAL_MS[kind]),
     )
 
@@ -114,5 +119,12 @@ def _number(
 ) -> float:
     value = item.get(name, default)
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise InvalidInputError(f"{field}.{name}", f"must be a number from {low:g} to {high:g}")
+        raise InvalidInputError(f"{field}.{name}", f"must be a number from {low} to {high}")
     return float(value)
+
+
+def _whole(item: Mapping[str, Any], name: str, field: str, low: int, high: int, default: int | None) -> int:
+    value = _number(item, name, field, low, high, default)
+    if value != int(value):
+        raise InvalidInputError(f"{field}.{name}", f"must be a whole number from {low} to {high}")
+    return int(value)

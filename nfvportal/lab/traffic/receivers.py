@@ -4,14 +4,15 @@ import socket
 import threading
 import time
 
-from nfvportal.lab.traffic.bins import ByteBins, LatencyWindow, SequenceWindow
+from nfvportal.lab.traffic.bins import ByteBins, LatencyWindow, LossCounter
 from nfvportal.lab.traffic.flows import Flow
 from nfvportal.lab.traffic.senders import DATAGRAM, REQUEST
-from nfvportal.lab.traffic.worker import POLL_S, FlowWorker
+from nfvportal.lab.traffic.worker import POLL_S, FlowWorker, send_all
 
 BUFFER_BYTES = 1 << 20
 BACKLOG = 64
 MAX_ARRIVALS = 1_000_000
+MAX_LATENCY_MS = 60_000
 
 
 class Receiver(FlowWorker):
@@ -22,7 +23,7 @@ class Receiver(FlowWorker):
         self._lock = threading.Lock()
         self._bins = ByteBins()
         self._latencies = LatencyWindow()
-        self._sequences = SequenceWindow()
+        self._losses = LossCounter()
         self.arrivals: list[float] | None = [] if keep_arrivals else None
 
     def take_bins(self, now_s: float) -> list[tuple[float, int]]:
@@ -30,12 +31,11 @@ class Receiver(FlowWorker):
         with self._lock:
             return self._bins.take(now_s)
 
-    def take_quality(self) -> tuple[LatencyWindow, SequenceWindow]:
-        """Return latencies and sequence numbers since the last call."""
+    def take_quality(self) -> tuple[LatencyWindow, int]:
+        """Return latencies, and how many datagrams were lost, since the last call."""
         with self._lock:
-            quality = (self._latencies, self._sequences)
-            self._latencies, self._sequences = LatencyWindow(), SequenceWindow()
-        return quality
+            latencies, self._latencies = self._latencies, LatencyWindow()
+            return latencies, self._losses.take()
 
     def count(self, size_bytes: int) -> None:
         """Count an arrival that happened now."""
@@ -95,7 +95,7 @@ class StreamReceiver(Receiver):
                 return
             body = self._read(connection, size - REQUEST.size)
             self.count(len(head) + len(body))
-            connection.sendall(head + body)
+            send_all(connection, head + body, self.stopping)
 
     def _read(self, connection: socket.socket, size: int) -> bytes:
         """Return ``size`` bytes, fewer when the connection ended or we stop."""
@@ -127,10 +127,15 @@ class VoiceReceiver(Receiver):
                     continue
                 self.count(len(data))
                 if len(data) >= DATAGRAM.size:
-                    sequence, sent_ns = DATAGRAM.unpack_from(data)
-                    with self._lock:
-                        self._sequences.add(sequence)
-                        self._latencies.add((time.time_ns() - sent_ns) / 1e6)
+                    self._judge(*DATAGRAM.unpack_from(data))
+
+    def _judge(self, sequence: int, sent_ns: int) -> None:
+        latency_ms = (time.time_ns() - sent_ns) / 1e6
+        if abs(latency_ms) > MAX_LATENCY_MS:
+            return  # not from our sender: its number would be counted as a loss of millions
+        with self._lock:
+            self._losses.add(sequence, sent_ns)
+            self._latencies.add(latency_ms)
 
 
 def make_receiver(flow: Flow, *, keep_arrivals: bool = False) -> Receiver:

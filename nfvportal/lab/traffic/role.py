@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from nfvportal.agent.role import RoleContext
-from nfvportal.lab.traffic.bins import LatencyWindow
 from nfvportal.lab.traffic.flows import Flow, parse_flows
 from nfvportal.lab.traffic.receivers import Receiver, make_receiver
 from nfvportal.lab.traffic.senders import BulkSender, RequestSender, VoiceSender
@@ -83,12 +82,10 @@ class Traffic:
     def _report_quality(self) -> None:
         rows = []
         for flow, worker in self._workers.items():
-            window, lost = LatencyWindow(), 0
             if isinstance(worker, RequestSender):
-                window = worker.take()
+                window, lost = worker.take(), 0
             elif isinstance(worker, Receiver) and flow.kind == "voice":
-                window, sequences = worker.take_quality()
-                lost = sequences.lost_count
+                window, lost = worker.take_quality()
             else:
                 continue
             p50, p99 = window.percentiles_ms((0.5, 0.99))

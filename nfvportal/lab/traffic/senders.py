@@ -6,7 +6,7 @@ import time
 
 from nfvportal.lab.traffic.bins import LatencyWindow
 from nfvportal.lab.traffic.flows import Flow
-from nfvportal.lab.traffic.worker import FlowWorker, connect, sleep_until
+from nfvportal.lab.traffic.worker import FlowWorker, connect, send_all, sleep_until
 
 REQUEST = struct.Struct("!I")
 DATAGRAM = struct.Struct("!IQ")
@@ -24,12 +24,7 @@ class BulkSender(FlowWorker):
         with connect(self.flow) as sock:
             due_s = time.monotonic()
             while not self.stopping.is_set():
-                view = memoryview(message)
-                while view and not self.stopping.is_set():
-                    try:
-                        view = view[sock.send(view) :]
-                    except TimeoutError:
-                        continue
+                send_all(sock, message, self.stopping)
                 if rate_bps is not None:
                     # After a standstill the backlog is not made up for in one burst.
                     due_s = max(due_s + 8 * len(message) / rate_bps, time.monotonic() - 0.1)
@@ -58,7 +53,7 @@ class RequestSender(FlowWorker):
             due_s = time.monotonic()
             while not self.stopping.is_set():
                 started_s = time.monotonic()
-                sock.sendall(request)
+                send_all(sock, request, self.stopping)
                 left = size
                 while left and not self.stopping.is_set():
                     try:
@@ -68,6 +63,8 @@ class RequestSender(FlowWorker):
                     if not got:
                         raise ConnectionError("the server closed the connection")
                     left -= got
+                if left:
+                    return  # stopped before the answer was whole
                 with self._lock:
                     self._window.add((time.monotonic() - started_s) * 1000)
                 due_s = max(due_s + self.flow.interval_ms / 1000, time.monotonic())

@@ -1,6 +1,7 @@
 """A thread that works on one flow until stopped, and starts over when the network fails it."""
 
 import logging
+import select
 import socket
 import threading
 import time
@@ -70,3 +71,21 @@ def connect(flow: Flow) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def send_all(sock: socket.socket, data: bytes, stopping: threading.Event) -> None:
+    """Send all of ``data`` unless stopped; a connection that stands still is not given up.
+
+    Raises:
+        OSError: the connection is gone, or the peer has closed it: Multipath TCP lets one write on for a minute then.
+    """
+    closed = select.poll()
+    closed.register(sock, select.POLLRDHUP)
+    view = memoryview(data)
+    while view and not stopping.is_set():
+        if closed.poll(0):
+            raise ConnectionError("the peer closed the connection")
+        try:
+            view = view[sock.send(view) :]
+        except TimeoutError:
+            continue
