@@ -35,7 +35,7 @@ MAX_SAMPLED = 1000
 # yet must stay free to go over any subflow: bound early to the fast one, it would wait there after a failover.
 KERNEL_SWITCHES = {
     Path("/proc/sys/net/mptcp/blackhole_timeout"): "0",  # kernels before 6.12 have no such switch
-    Path("/proc/sys/net/ipv4/tcp_notsent_lowat"): "32768",
+    Path("/proc/sys/net/ipv4/tcp_notsent_lowat"): "131072",
 }
 
 
