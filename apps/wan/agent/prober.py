@@ -181,7 +181,8 @@ class Prober(threading.Thread):
             link.heard_ns, link.heard_at_s = probe.sent_ns, at_s
             link.quality.add(probe.seq, at_s, rtt_ms)
             unheard = frozenset(self._names[index] for index in probe.rx_down if index < len(self._names))
-            event = ProbeHeard(link.socket.link.name, at_s, probe.sent_ns / 1e9, unheard)
+            is_echoing = probe.echo_sent_ns is not None
+            event = ProbeHeard(link.socket.link.name, at_s, probe.sent_ns / 1e9, unheard, is_echoing)
             self._act(self._detector.step(event, time.monotonic()))
 
     def _act(self, actions: tuple[DetectorAction, ...]) -> None:

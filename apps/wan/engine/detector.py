@@ -9,8 +9,8 @@ sending meanwhile; ``unheard``: the peer says that it does not hear us on this l
 | unknown | nothing for ``startup_s`` while another link is heard | down | LinkDown |
 | unknown | unheard | down | LinkDown |
 | up | silent (direction rx), unheard (tx), or both | down | LinkDown |
-| down | ``clean_count`` probes in a row, and not unheard | hold_down | none |
-| hold_down | silent or unheard | down | none (still down for everybody else) |
+| down | ``clean_count`` echoing probes in a row, and not unheard | hold_down | none |
+| hold_down | silent, unheard or no echo | down | none (still down for everybody else) |
 | hold_down | the hold-down is over, and the link is heard | up | LinkUp |
 
 Nothing heard on any link: no link changes its state, ``AllSilent`` is reported once, ``HearingAgain`` when it is over.
@@ -81,12 +81,15 @@ class ProbeHeard:
         at_s: arrival on our clock.
         sent_s: departure on the peer's clock (any origin).
         rx_down: links that the peer says it does not hear.
+        is_echoing: whether it carries an echo: the peer has heard us on this link since its start. A peer that has just
+            restarted does not know yet what it does not hear.
     """
 
     link: str
     at_s: float
     sent_s: float
     rx_down: frozenset[str] = frozenset()
+    is_echoing: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +190,7 @@ class Detector:
             link.gaps.add(max(0.0, event.at_s - link.heard_s), event.at_s)
         link.heard_s = max(event.at_s, link.heard_s or -math.inf)
         link.sent_s = event.sent_s
-        link.clean_count += 1
+        link.clean_count = link.clean_count + 1 if event.is_echoing else 0
         if link.is_rx_down and link.clean_count >= self._config.clean_count:
             link.is_rx_down = False
         if event.sent_s >= self._report_sent_s:
@@ -342,7 +345,7 @@ class Detector:
                 link.since_s = now_s
                 link.hold_s = self._hold_s(link, now_s)
                 link.hold_until_s = now_s + link.hold_s
-        elif link.is_rx_down or is_unheard:
+        elif link.is_rx_down or is_unheard or not link.clean_count:
             link.state = LinkState.DOWN
             link.since_s = now_s
             link.clean_count = 0

@@ -135,7 +135,6 @@ def test_a_deleted_nexthop_is_back_within_ten_seconds(branch: Branch) -> None:
     held = json.loads(branch.output("gw-a", "ip -json nexthop show"))
     victim = next(nexthop for nexthop in held if nexthop["dev"] == "wan-dsl")
     branch.output("gw-a", f"ip nexthop del id {victim['id']}")
-    assert device_of(branch, 2) == "wan-fiber", "the baseline route, the map is broken"
 
     def is_back() -> bool:
         return victim in json.loads(branch.output("gw-a", "ip -json nexthop show"))

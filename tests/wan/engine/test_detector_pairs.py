@@ -127,6 +127,26 @@ def test_a_link_that_broke_while_the_peer_was_away_is_found(offset_s: float) -> 
     assert [(name, direction) for _, name, direction in b.downs()] == [("fiber", "tx")]
 
 
+@pytest.mark.parametrize("hold_base_s", [0.1, 1.0])
+def test_a_peer_that_restarts_during_a_one_way_failure_does_not_make_us_trust_the_link(
+    hold_base_s: float,
+) -> None:
+    """It does not yet know what it does not hear; only an echo of our own probe proves that it hears us."""
+    config = DetectorConfig(hold_base_s=hold_base_s)
+    world = World(
+        BRANCH,
+        config,
+        [Cut("fiber", ("ab",), FAULT_S, 4.5)],
+        [Pause("b", 2.0, 2.5)],
+        Restart("b", 2.5, OFFSET_S["b"]),
+    )
+    a, _ = simulate(world, 4.4)
+    assert [name for _, name, _ in a.downs()] == ["fiber"]
+    assert a.detector.snapshot()["fiber"]["state"] == "down"
+    ends = simulate(world, 6.5)
+    assert all_up(ends, BRANCH)
+
+
 @given(networks, phases, st.integers(0, 99))
 @few
 def test_a_cut_of_everything_moves_nothing_and_is_told_once(

@@ -2,7 +2,7 @@
 
 import heapq
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 from apps.wan.engine.detector import Action, Detector, DetectorConfig, LinkDown, ProbeHeard
@@ -68,6 +68,7 @@ class End:
     next_send_s: float
     detector: Detector
     inbox: list[ProbeHeard] = field(default_factory=list)
+    heard: set[str] = field(default_factory=set)
     log: list[tuple[float, Action]] = field(default_factory=list)
 
     def downs(self) -> list[tuple[float, str, str]]:
@@ -107,6 +108,7 @@ def _turn(network: "_Network", end: End, now_s: float) -> None:
         interval_s = network.world.config.interval_ms / 1000
         end.next_send_s = max(end.next_send_s + interval_s, now_s + interval_s / 2)
     for event in end.inbox:
+        end.heard.add(event.link)
         end.log.extend((now_s, action) for action in end.detector.step(event, own_s))
     end.inbox.clear()
     end.log.extend((now_s, action) for action in end.detector.tick(own_s))
@@ -143,7 +145,7 @@ class _Network:
                 for cut in self.world.cuts
             ):
                 continue
-            event = ProbeHeard(link, arrival_s, now_s + end.offset_s, end.detector.rx_down)
+            event = ProbeHeard(link, arrival_s, now_s + end.offset_s, end.detector.rx_down, link in end.heard)
             self._count += 1
             heapq.heappush(self._flying, (arrival_s, self._count, receiver, event))
 
@@ -153,4 +155,4 @@ class _Network:
             _, _, receiver, event = heapq.heappop(self._flying)
             end = ends[receiver]
             at_s = event.at_s + end.offset_s
-            end.inbox.append(ProbeHeard(event.link, at_s, event.sent_s, event.rx_down))
+            end.inbox.append(replace(event, at_s=at_s))
