@@ -9,11 +9,10 @@ from contextlib import contextmanager
 
 import pytest
 
-from nfvportal.lab.traffic import worker
 from nfvportal.lab.traffic.flows import IPPROTO_MPTCP
 from nfvportal.lab.traffic.receivers import BUFFER_BYTES, StreamReceiver, make_receiver
 from nfvportal.lab.traffic.senders import REQUEST, BulkSender, RequestSender
-from nfvportal.lab.traffic.worker import connect
+from nfvportal.lab.traffic.worker import connect, send_all
 from tests.lab.traffic.loopback import ADDRESS, Meter, flow, free_port, raw_client, running
 from tests.support.waiting import wait_until
 
@@ -156,27 +155,40 @@ def test_an_answer_cut_by_the_stop_is_not_timed() -> None:
         assert sender.take().count == 0
 
 
-def test_a_connection_that_stands_still_is_not_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "POLL_S", 0.01)
-    size = 1_000_000
-    with socket.socket() as listener:
-        listener.setsockopt(
-            socket.SOL_SOCKET, socket.SO_RCVBUF, 4096
-        )  # most of a request waits in the sender
-        listener.bind((ADDRESS, 0))
-        listener.listen()
-        listener.settimeout(10)
-        sender = RequestSender(flow("request", "sender", listener.getsockname()[1], message_bytes=size))
-        with running(sender):
-            connection, _ = listener.accept()
-            with connection:
-                listener.settimeout(0.5)
-                with pytest.raises(TimeoutError):  # fifty polls long, no second connection comes
-                    listener.accept()
-                connection.settimeout(20)
-                left = size
-                while left:
-                    left -= len(connection.recv(left)) or pytest.fail("the sender gave up")
+def test_a_connection_that_stands_still_is_not_given_up() -> None:
+    size, received = 1_000_000, 0
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        ours.settimeout(0.01)
+        theirs.settimeout(10)
+        sending = threading.Thread(target=send_all, args=(ours, bytes(size), threading.Event()), daemon=True)
+        sending.start()
+        sending.join(timeout=0.2)  # stands still twenty times as long as a send may take
+        while received < size and (part := theirs.recv(1 << 16)):
+            received += len(part)
+        sending.join(timeout=10)
+    assert received == size
+
+
+def test_a_stop_ends_a_send_that_stands_still() -> None:
+    stopping = threading.Event()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.settimeout(0.01)
+        sending = threading.Thread(target=send_all, args=(ours, bytes(10_000_000), stopping), daemon=True)
+        sending.start()
+        stopping.set()
+        sending.join(timeout=10)
+        assert not sending.is_alive()
+
+
+def test_a_peer_that_closed_ends_a_send() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.shutdown(socket.SHUT_WR)
+        with pytest.raises(ConnectionError):
+            send_all(ours, b"x", threading.Event())
 
 
 @pytest.mark.parametrize("size", [0, REQUEST.size - 1, BUFFER_BYTES + 1, 0xFFFFFFFF])
