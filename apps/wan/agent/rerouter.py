@@ -93,8 +93,13 @@ class Rerouter:
                 messages.extend(self._packed_routes[move.index])
                 self._mapping[move.index] = move.to_link
             self._version += 1
-            answers = self._fast.send(messages)
-        return not any(answers)
+            try:
+                return not any(self._fast.send(messages))
+            except OSError as error:
+                logger.warning("a flip was not answered: %s", error)
+                self._fast.close()  # late answers must not be taken for those of the next flip
+                self._fast = Netlink()
+                return False
 
     def reconcile(self) -> int:
         """Make the kernel follow the map, whatever others did to our entries; return the number of changes.

@@ -147,6 +147,20 @@ def test_a_flip_of_all_that_a_spec_can_hold() -> None:
 
 
 @in_namespace
+def test_a_flip_that_the_kernel_does_not_answer_is_told_and_made_good() -> None:
+    """The failure must still be reported: an exception here would swallow the event."""
+    add_wan_wires()
+    rerouter = rerouter_of(GATEWAY, HOME)
+    rerouter.reconcile()
+    rerouter._fast.close()
+    assert not rerouter.flip([Move(1, "fiber", "dsl")])
+    assert rerouter.reconcile() == 1, "the slow path carries out what the fast one could not"
+    assert rerouter.held_mapping()[1] == "dsl"
+    assert rerouter.flip([Move(1, "dsl", "fiber")])
+    assert rerouter.held_mapping()[1] == "fiber"
+
+
+@in_namespace
 def test_routes_lost_with_the_carrier_are_back_after_the_flip() -> None:
     add_wan_wires()
     add_lan()
