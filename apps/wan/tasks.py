@@ -35,10 +35,11 @@ def record_restore(event_id: int) -> None:
 def replan(event_id: int) -> None:
     """Compute the global map after an event and push it."""
     event = Event.objects.get(pk=event_id)
-    pair_id = maps.pair_of_link(str(event.data.get("link", "")))
+    link = str(event.data.get("link", ""))[:64]
+    pair_id = maps.pair_of_link(link)
     if pair_id is not None:
         words = "failed" if event.type == "wan.link_failed" else "is back"
-        maps.map_replan(pair_id=pair_id, reason=f"{event.data['link']} {words}")
+        maps.map_replan(pair_id=pair_id, reason=f"{link} {words}")
 
 
 @shared_task(name="wan.reconcile_state")

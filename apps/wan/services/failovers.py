@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.db import IntegrityError, transaction
+from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from apps.wan.engine.failover_cost import failover_cost
@@ -22,6 +23,7 @@ from apps.wan.selectors import (
     subflow_list,
     wan_link_list,
 )
+from apps.wan.services.reports import FAILED, RESTORED, link_states_of, report_of
 from nfvportal.audit.services import audit_record
 from nfvportal.celery import app
 from nfvportal.events.models import Event
@@ -43,19 +45,17 @@ def failover_record(*, event: Event) -> FailoverEvent | None:
 
     Returns ``None`` for a link that is not known. Recording the same report twice changes nothing.
     """
-    data = event.data
-    row = wan_link_list().filter(link__name=data["link"]).first()
-    device = Device.objects.filter(name=event.device_name).first()
-    if row is None or device is None:
+    data = report_of(FAILED, event)
+    row, device = _source(event, data)
+    if data is None or row is None or device is None:
         return None
     with transaction.atomic():
         detected_at = _moment(data["detected_at_s"])
         state_set(row=row, device=device, state="down", direction=data["direction"], since=detected_at)
-        failover = _open_failover(row, event.device_name, data)
+        failover = _failover_with_report(row, event.device_name, data)
         row = wan_link_list().get(pk=row.pk)
         # The restore may have been recorded first: tasks of a busy moment overtake each other.
-        restored_at = max(state.since for state in row.states.all())
-        failover = _close_failover(row, restored_at) or failover
+        failover = _close_failover(row) or failover
         change: WanChange = {"link": link_state_data(row), "failover": failover_data(failover)}
         _add_map(change, data.get("map"), row)
         transaction.on_commit(lambda: publish("wan", "failover_recorded", change), robust=True)
@@ -63,8 +63,15 @@ def failover_record(*, event: Event) -> FailoverEvent | None:
     return failover
 
 
-def _open_failover(row: WanLink, device_name: str, data: Mapping[str, Any]) -> FailoverEvent:
-    """Return the link's open failover with this report in it."""
+def _source(event: Event, data: Mapping[str, Any] | None) -> tuple[WanLink | None, Device | None]:
+    """Return the link that a report speaks of and the gateway that sent it."""
+    link = data["link"] if data is not None else ""
+    row = wan_link_list().filter(link__name=link).first()
+    return row, Device.objects.filter(name=event.device_name).first()
+
+
+def _failover_with_report(row: WanLink, device_name: str, data: Mapping[str, Any]) -> FailoverEvent:
+    """Return the failover that a report belongs to, with the report in it; the caller has locked the link's row."""
     report = {
         name: data[name] for name in ("direction", "detected_at_s", "detection_ms", "action_ms", "moves")
     }
@@ -78,21 +85,19 @@ def _open_failover(row: WanLink, device_name: str, data: Mapping[str, Any]) -> F
         "action_ms": data["action_ms"],
         "moves": data["moves"],
     }
-    recent = failover_list().select_for_update(of=("self",)).filter(wan_link=row)
-    failover = recent.filter(restored_at=None).first()
+    known = failover_list().select_for_update(of=("self",)).filter(wan_link=row)
+    if told := known.filter(
+        reports__contains={device_name: {"detected_at_s": data["detected_at_s"]}}
+    ).first():
+        return told
+    failover = _failover_of_moment(known, detected_at)
     if failover is None:
-        # A short failure may be over at one gateway before the other's report arrives.
-        failover = recent.filter(
-            detected_at__range=(detected_at - MERGE_WITHIN, detected_at + MERGE_WITHIN),
-            restored_at__gt=detected_at,
-        ).first()
-    if failover is None:
-        try:
-            with transaction.atomic():
-                return FailoverEvent.objects.create(wan_link=row, reports={device_name: report}, **fields)
-        except IntegrityError:  # the other gateway's report was recorded at the same moment
-            failover = recent.get(restored_at=None)
+        # A report that waited at the agent while the link failed again tells of a failure that is over.
+        later = known.filter(detected_at__gt=detected_at).order_by("detected_at").first()
+        fields["restored_at"] = later.detected_at if later else None
+        return FailoverEvent.objects.create(wan_link=row, reports={device_name: report}, **fields)
     failover.reports = {**failover.reports, device_name: report}
+    failover.restored_at = None  # closed again at once unless this gateway still calls the link down
     if detected_at < failover.detected_at:
         for name, value in fields.items():
             setattr(failover, name, value)
@@ -103,38 +108,51 @@ def _open_failover(row: WanLink, device_name: str, data: Mapping[str, Any]) -> F
     return failover
 
 
+def _failover_of_moment(known: QuerySet[FailoverEvent], detected_at: datetime) -> FailoverEvent | None:
+    """Return the failover that was going on when a gateway noticed; two gateways notice within ``MERGE_WITHIN``."""
+    begun = known.filter(detected_at__lte=detected_at + MERGE_WITHIN)
+    # A short failure may be over at one gateway before the other's report arrives.
+    near = begun.filter(detected_at__gte=detected_at - MERGE_WITHIN, restored_at__gt=detected_at)
+    return begun.filter(restored_at=None).first() or near.first()
+
+
 def restore_record(*, event: Event) -> None:
     """Record that a gateway trusts a link again; the failover ends when no gateway calls the link down."""
-    data = event.data
-    row = wan_link_list().filter(link__name=data["link"]).first()
-    device = Device.objects.filter(name=event.device_name).first()
-    if row is None or device is None:
+    data = report_of(RESTORED, event)
+    row, device = _source(event, data)
+    if data is None or row is None or device is None:
         return
     up_at = _moment(data["up_at_s"])
     with transaction.atomic():
         state_set(row=row, device=device, state="up", direction="", since=up_at)
         row = wan_link_list().get(pk=row.pk)
         change: WanChange = {"link": link_state_data(row)}
-        failover = _close_failover(row, up_at)
+        failover = _close_failover(row)
         if failover is not None:
             change["failover"] = failover_data(failover)
         _add_map(change, data.get("map"), row)
         transaction.on_commit(lambda: publish("wan", "link_changed", change), robust=True)
 
 
-def _close_failover(row: WanLink, at: datetime) -> FailoverEvent | None:
-    state = worst_state(row.states.all())
-    if state is not None and state.state in ("down", "hold_down"):
+def _close_failover(row: WanLink) -> FailoverEvent | None:
+    """End the link's open failover at the moment since when every gateway trusts it; ``None``: there is none to end."""
+    states = list(row.states.all())
+    state = worst_state(states)
+    if state is None or state.state in ("down", "hold_down"):
         return None
     failover = failover_list().select_for_update(of=("self",)).filter(wan_link=row, restored_at=None).first()
     if failover is not None:
-        failover.restored_at = max(at, failover.detected_at)
+        failover.restored_at = max(failover.detected_at, *(state.since for state in states))
         failover.save(update_fields=["restored_at"])
     return failover
 
 
 def state_set(*, row: WanLink, device: Device, state: str, direction: str, since: datetime) -> bool:
-    """Store what a gateway says of a link, unless it said something newer; return whether anything changed."""
+    """Store what a gateway says of a link, unless it said something newer; return whether anything changed.
+
+    Locks the link's row until the transaction ends: whatever follows from the state is written by one task at a time.
+    """
+    WanLink.objects.select_for_update().get(pk=row.pk)
     known = LinkState.objects.select_for_update().filter(wan_link=row, device=device).first()
     if known is None:
         LinkState.objects.create(wan_link=row, device=device, state=state, direction=direction, since=since)
@@ -153,22 +171,22 @@ def states_reconcile(*, event: Event) -> set[int]:
         return set()
     changed: set[int] = set()
     with transaction.atomic():
-        for told in event.data.get("links", []):
-            row = wan_link_list().filter(link__name=told.get("name")).first()
-            if row is None or told.get("state") not in ("up", "down", "hold_down"):
+        for told in link_states_of(event):  # by name: two gateways lock the links in the same order
+            row = wan_link_list().filter(link__name=told["name"]).first()
+            if row is None:
                 continue
-            since = _moment(told.get("since_s"))
+            since = _moment(told["since_s"])
             if state_set(
                 row=row, device=device, state=told["state"], direction=told["direction"], since=since
             ):
                 changed.add(row.pair_id)
-                _publish_state(wan_link_list().get(pk=row.pk), since)
+                _publish_state(wan_link_list().get(pk=row.pk))
     return changed
 
 
-def _publish_state(row: WanLink, at: datetime) -> None:
+def _publish_state(row: WanLink) -> None:
     change: WanChange = {"link": link_state_data(row)}
-    failover = _close_failover(row, at)
+    failover = _close_failover(row)
     if failover is not None:
         change["failover"] = failover_data(failover)
     transaction.on_commit(lambda: publish("wan", "link_changed", change), robust=True)

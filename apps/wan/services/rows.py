@@ -17,7 +17,7 @@ Check = Callable[[object], bool]
 MAX_MS: Final = 3_600_000.0
 MAX_BPS: Final = 1e13
 MAX_COUNT: Final = 2**31 - 1
-_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _ADDRESS = re.compile(r"[0-9A-Fa-f.:]{2,45}")
 
 REFUSED = Counter(
@@ -25,20 +25,24 @@ REFUSED = Counter(
 )
 
 
-def _number(low: float, high: float) -> Check:
+def number(low: float, high: float) -> Check:
+    """Accept numbers from ``low`` to ``high``; NaN is in no range."""
+
     def check(value: object) -> bool:
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        return is_number and low <= value <= high  # type: ignore[operator]  # NaN is in no range
+        return is_number and low <= value <= high  # type: ignore[operator]
 
     return check
 
 
-def _count(low: int, high: int) -> Check:
-    in_range = _number(low, high)
+def count(low: int, high: int) -> Check:
+    """Accept whole numbers from ``low`` to ``high``."""
+    in_range = number(low, high)
     return lambda value: isinstance(value, int) and in_range(value)
 
 
-def _text(pattern: re.Pattern[str]) -> Check:
+def text(pattern: re.Pattern[str]) -> Check:
+    """Accept text that is wholly of a pattern."""
     return lambda value: isinstance(value, str) and pattern.fullmatch(value) is not None
 
 
@@ -54,31 +58,31 @@ class Batch:
 # TABLES: limits of every column; other columns are ignored.
 GATEWAY: Final = Batch(
     "gateway",
-    {"at_s": _number(0, math.inf), "link": _text(_NAME)},
+    {"at_s": number(0, math.inf), "link": text(NAME)},
     {
-        "state": _text(_NAME),
-        "rtt_ms": _number(0, MAX_MS),
-        "jitter_ms": _number(0, MAX_MS),
-        "loss_ratio": _number(0, 1),
-        "rx_bps": _number(0, MAX_BPS),
-        "tx_bps": _number(0, MAX_BPS),
-        "probe_gap_ms_max": _number(0, MAX_MS),
+        "state": text(NAME),
+        "rtt_ms": number(0, MAX_MS),
+        "jitter_ms": number(0, MAX_MS),
+        "loss_ratio": number(0, 1),
+        "rx_bps": number(0, MAX_BPS),
+        "tx_bps": number(0, MAX_BPS),
+        "probe_gap_ms_max": number(0, MAX_MS),
     },
 )
 HOST: Final = Batch(
     "host",
     {
-        "token": _count(0, 2**32 - 1),
-        "local_address": _text(_ADDRESS),
-        "local_port": _count(0, 65535),
-        "remote_address": _text(_ADDRESS),
-        "remote_port": _count(0, 65535),
+        "token": count(0, 2**32 - 1),
+        "local_address": text(_ADDRESS),
+        "local_port": count(0, 65535),
+        "remote_address": text(_ADDRESS),
+        "remote_port": count(0, 65535),
     },
-    {"index": _count(0, 255), "rtt_ms": _number(0, MAX_MS)},
+    {"index": count(0, 255), "rtt_ms": number(0, MAX_MS)},
 )
 TRAFFIC: Final = Batch(
     "traffic",
-    {"at_s": _number(0, math.inf), "flow": _text(_NAME), "bytes": _count(0, MAX_COUNT)},
+    {"at_s": number(0, math.inf), "flow": text(NAME), "bytes": count(0, MAX_COUNT)},
     {},
 )
 
@@ -96,12 +100,13 @@ def rows_of(batch: Batch, columns: Columns) -> list[dict[str, Any]] | None:
         dict(zip(names, values, strict=True))
         for values in zip(*(columns.get(name, absent) for name in names), strict=True)
     ]
-    good = [row for row in rows if _keeps_limits(batch, row)]
+    good = [row for row in rows if keeps_limits(batch, row)]
     REFUSED.labels(batch.name).inc(length - len(good))
     return good
 
 
-def _keeps_limits(batch: Batch, row: Mapping[str, Any]) -> bool:
-    return all(check(row[name]) for name, check in batch.required.items()) and all(
-        row[name] is None or check(row[name]) for name, check in batch.optional.items()
+def keeps_limits(batch: Batch, row: Mapping[str, Any]) -> bool:
+    """Whether each value of a row, or of an event's data, keeps the limit of its column."""
+    return all(check(row.get(name)) for name, check in batch.required.items()) and all(
+        row.get(name) is None or check(row[name]) for name, check in batch.optional.items()
     )
