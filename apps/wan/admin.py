@@ -1,15 +1,14 @@
 """``wan`` in the admin: pairs and subnets to set up, the rest to look at."""
 
 import secrets
-from typing import Any
 
 from django.contrib import admin
-from django.db import models
 from django.forms import ModelForm
 from django.http import HttpRequest
 
 from apps.wan.engine.probe_codec import KEY_BYTES
 from apps.wan.models import FailoverEvent, MapEpoch, SitePair, VirtualSubnet, WanLink
+from nfvportal.accounts.read_only import ReadOnlyAdmin
 from nfvportal.accounts.sealing import seal
 from nfvportal.audit.services import audit_record
 
@@ -46,22 +45,6 @@ class SitePairAdmin(admin.ModelAdmin[SitePair]):
         super().save_model(request, obj, form, change)
         after = {name: str(form.cleaned_data.get(name)) for name in form.changed_data}
         audit_record(actor=request.user, action="wan.pair_save", subject=obj.name, before=None, after=after)
-
-
-class ReadOnlyAdmin(admin.ModelAdmin[Any]):
-    """History: to look at."""
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """Made by the portal."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
-        """History does not change."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
-        """History stays."""
-        return False
 
 
 @admin.register(MapEpoch)

@@ -5,12 +5,13 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import Model, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 
+from nfvportal.accounts.read_only import ReadOnlyAdmin
 from nfvportal.inventory import services
 from nfvportal.inventory.csv_exchange import devices_import, devices_to_csv
 from nfvportal.inventory.models import DesiredState, Device, Interface, Link, Site
@@ -188,7 +189,7 @@ class LinkAdmin(AuditedAdmin):
 
 
 @admin.register(DesiredState)
-class DesiredStateAdmin(admin.ModelAdmin[DesiredState]):
+class DesiredStateAdmin(ReadOnlyAdmin):
     """Desired states: to look at; they are made by the apps."""
 
     list_display = (
@@ -202,15 +203,3 @@ class DesiredStateAdmin(admin.ModelAdmin[DesiredState]):
     )
     list_filter = ("role", "applied_ok")
     list_select_related = ("device",)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """Apps make them."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        """Apps change them."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        """They go with their device."""
-        return False
