@@ -130,9 +130,8 @@ def _trial(bed: WanBed, case: Case) -> Trial:
     arrivals = running.arrivals()
     failures = [event["data"] for event in bed.failures(cut_s) if event["data"]["link"] == link]
     told = [event for event in failures if event["detected_at_s"] < healed_s]
-    cost = failover_cost(
-        *zip(*arrivals.bins, strict=True), cut_s, _owed_bps(case, arrivals, cut_s, link, mapping)
-    )
+    starts_s, sizes = [at_s for at_s, _ in arrivals.bins], [size for _, size in arrivals.bins]
+    cost = failover_cost(starts_s, sizes, cut_s, _owed_bps(case, arrivals, cut_s, link, mapping))
     return Trial(
         link=link,
         stall_ms=_longest_gap_ms(arrivals, cut_s) if case.kind == "voice" else _stall_ms(arrivals, cut_s),
