@@ -6,7 +6,8 @@ Source: RFC 9457 sections 3 and 4. ``errors`` is our extension: one object per o
 import logging
 from typing import Any
 
-from django.core.exceptions import PermissionDenied
+from django.conf import settings
+from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.http import Http404, HttpRequest, JsonResponse
 from rest_framework import exceptions, status
 from rest_framework.response import Response
@@ -68,13 +69,6 @@ class UnavailableError(exceptions.APIException):
     default_code = "unavailable"
 
 
-class TooLargeError(exceptions.APIException):
-    """The request's body is too large."""
-
-    status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
-    default_code = "too_large"
-
-
 def problem(
     status_code: int, detail: str = "", *, errors: list[dict[str, str]] | None = None, **extra: Any
 ) -> dict[str, Any]:
@@ -104,6 +98,8 @@ def problem_handler(error: Exception, context: dict[str, Any]) -> Response:
         headers["ETag"] = error.current_tag
     elif isinstance(error, Http404):
         body = problem(404, str(error) or "there is nothing at this address")
+    elif isinstance(error, RequestDataTooBig):
+        body = problem(413, f"the body must be at most {settings.DATA_UPLOAD_MAX_MEMORY_SIZE} bytes")
     elif isinstance(error, PermissionDenied):
         body = problem(403, str(error) or "your role does not allow this")
     elif isinstance(error, exceptions.APIException):

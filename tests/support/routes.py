@@ -39,7 +39,7 @@ def _methods(item: URLPattern) -> tuple[str, ...]:
     view = item.callback
     actions = getattr(view, "actions", None)
     if actions is not None:
-        return tuple(verb.upper() for verb in actions)
+        return tuple(verb.upper() for verb in VERBS if verb in actions)  # a served view has grown a HEAD
     view_class = getattr(view, "cls", None)
     if view_class is None or not issubclass(view_class, APIView):
         return ()
