@@ -1,6 +1,7 @@
 """Writes of the inventory. Every change leaves an audit entry."""
 
 import hashlib
+import re
 import secrets
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -18,6 +19,7 @@ from nfvportal.inventory.models import DesiredState, Device, Interface, Link, Si
 from nfvportal.lib.errors import InvalidInputError
 
 TOKEN_PREFIX = "nfv_dev_"  # noqa: S105  names the kind of a token, is none
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 Actor = AbstractBaseUser | AnonymousUser | str | None
 Entity = TypeVar("Entity", Site, Device, Interface, Link)
 
@@ -51,6 +53,7 @@ def entity_save(*, entity: Entity, actor: Actor) -> Entity:
         if entity.pk is not None:
             stored = type(entity)._default_manager.select_for_update().get(pk=entity.pk)
             before = editable_fields(stored)
+        _check_text(entity)
         try:
             entity.full_clean()
             entity.save()
@@ -64,6 +67,20 @@ def entity_save(*, entity: Entity, actor: Actor) -> Entity:
             action = f"inventory.{kind}_{'update' if before else 'create'}"
             audit_record(actor=actor, action=action, subject=str(entity), before=before, after=after)
     return entity
+
+
+def _check_text(entity: models.Model) -> None:
+    """Refuse text that Postgres cannot store, or longer than its field."""
+    for name in EDITABLE[type(entity)]:
+        field, value = entity._meta.get_field(name), getattr(entity, name, None)
+        if not isinstance(field, models.CharField | models.TextField) or not isinstance(value, str):
+            continue
+        if _UNSTORABLE.search(value):
+            raise InvalidInputError(name, "must be text without NUL and lone surrogates")
+        if (
+            field.max_length is not None and len(value) > field.max_length
+        ):  # Django checks it for CharField only
+            raise InvalidInputError(name, f"must have at most {field.max_length} characters")
 
 
 def entity_delete(*, entity: Site | Device | Interface | Link, actor: Actor) -> None:
