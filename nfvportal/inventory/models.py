@@ -78,6 +78,10 @@ class Device(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    def clean(self) -> None:
+        """Take a form's empty field for no roles."""
+        self.roles = self.roles or []
+
 
 class Interface(models.Model):
     """A network interface of a device; ``addresses`` are CIDR texts."""
@@ -93,6 +97,10 @@ class Interface(models.Model):
 
     def __str__(self) -> str:
         return f"{self.device.name}:{self.name}"
+
+    def clean(self) -> None:
+        """Take a form's empty field for no addresses."""
+        self.addresses = self.addresses or []
 
 
 class LinkKind(models.TextChoices):
