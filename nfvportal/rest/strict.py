@@ -1,14 +1,27 @@
 """Input that we do not know is refused, not ignored."""
 
+import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
+from django.db import models
 from rest_framework import serializers
 from rest_framework.request import Request
 
 from nfvportal.lib.errors import InvalidInputError
 
 PAGE_PARAMETERS = frozenset({"page_size", "cursor"})
+
+
+class FiniteFloatField(serializers.FloatField):
+    """A number that JSON can say; REST framework's takes the texts ``nan`` and ``inf``, and 1e999 for infinity."""
+
+    def to_internal_value(self, data: Any) -> float:
+        """Return the number; refuse what is none."""
+        value = super().to_internal_value(data)
+        if not math.isfinite(value):
+            self.fail("invalid")
+        return value
 
 
 class StrictSerializerMixin:
@@ -32,6 +45,11 @@ class StrictSerializer(StrictSerializerMixin, serializers.Serializer[Any]):
 
 class StrictModelSerializer(StrictSerializerMixin, serializers.ModelSerializer[Any]):
     """A model serializer that refuses unknown fields."""
+
+    serializer_field_mapping: ClassVar[Any] = {
+        **serializers.ModelSerializer.serializer_field_mapping,
+        models.FloatField: FiniteFloatField,
+    }
 
 
 def check_filters(request: Request, known: Iterable[str], *, paged: bool = True) -> None:

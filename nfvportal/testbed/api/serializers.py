@@ -3,7 +3,7 @@
 from rest_framework import serializers
 
 from nfvportal.lab.faults import FAULT_KINDS
-from nfvportal.rest.strict import StrictSerializer
+from nfvportal.rest.strict import FiniteFloatField, StrictSerializer
 
 MAX_DURATION_S = 3600
 
@@ -13,9 +13,9 @@ class FaultSerializer(StrictSerializer):
 
     link = serializers.CharField(max_length=64)
     kind = serializers.ChoiceField(choices=sorted(FAULT_KINDS))
-    value = serializers.FloatField(
+    value = FiniteFloatField(
         required=False, allow_null=True, default=None, help_text="loss: 0..1; delay: ms; rate: bit/s"
     )
-    duration_s = serializers.FloatField(
+    duration_s = FiniteFloatField(
         required=False, allow_null=True, default=None, min_value=0.1, max_value=MAX_DURATION_S
     )
