@@ -20,7 +20,7 @@ from tests.support.people import session_client, token_client
 pytestmark = pytest.mark.django_db
 HEADER = ",".join(COLUMNS)
 patient = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 
