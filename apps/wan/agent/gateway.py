@@ -13,6 +13,7 @@ from typing import Any
 
 from apps.wan.agent.gateway_spec import GatewaySpec, parse_gateway_spec
 from apps.wan.agent.prober import Prober, QualityWindow, use_realtime
+from apps.wan.agent.replayer import Replayer
 from apps.wan.agent.rerouter import Rerouter, try_reconcile
 from nfvportal.agent.netlink import InterfaceCounters, Netlink
 from nfvportal.agent.role import RoleContext
@@ -34,6 +35,7 @@ class Gateway:
         self._spec: GatewaySpec | None = None
         self._rerouter: Rerouter | None = None
         self._prober: Prober | None = None
+        self._replayer: Replayer | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._counters = Netlink()
         self._carried: tuple[float, dict[str, InterfaceCounters]] = (time.monotonic(), {})
@@ -56,12 +58,15 @@ class Gateway:
             self._rerouter = Rerouter(wanted)
             held = self._rerouter.held_mapping()
             self._rerouter.adopt(wanted, {**wanted.advice, **wanted.home, **held})
-            self._prober = Prober(wanted, self._rerouter, self._emit, self._report)
+            self._replayer = _replayer(wanted)
+            self._prober = Prober(wanted, self._rerouter, self._emit, self._report, self._replayer)
         except OSError as error:
             self._stop_probing()
             raise InvalidInputError("links", f"the device cannot use them: {error}") from error
         self._spec = wanted
         self._are_routes_ok = try_reconcile(self._rerouter)
+        if self._replayer is not None:
+            self._replayer.start()
         self._prober.start()
         if self._keeper is None:
             self._keeper = asyncio.create_task(self._keep_routes(), name="wan-routes")
@@ -84,6 +89,9 @@ class Gateway:
         if self._prober is not None:
             self._prober.stop()
             self._prober = None
+        if self._replayer is not None:
+            self._replayer.stop()
+            self._replayer = None
         if self._rerouter is not None:
             self._rerouter.close()
             self._rerouter = None
@@ -122,6 +130,17 @@ class Gateway:
                 "probe_gap_ms_max": [window.gap_ms_max for window in windows],
             }
         )
+
+
+def _replayer(spec: GatewaySpec) -> Replayer | None:
+    """Return the replayer, unless the spec or the kernel does not want one."""
+    if not (spec.is_rerouting and spec.is_replaying):
+        return None
+    try:
+        return Replayer(spec)
+    except OSError as error:
+        logger.warning("what is under way on a failing link cannot be sent again: %s", error)
+        return None
 
 
 def _same_probes(old: GatewaySpec, new: GatewaySpec) -> bool:

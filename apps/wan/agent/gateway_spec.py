@@ -37,6 +37,7 @@ class GatewaySpec:
         advice: index -> link the portal chose; counts while the home link is down.
         epoch: number of the portal's map.
         is_rerouting: ``False`` only watches (for comparison).
+        is_replaying: whether what was under way on a failing link is sent again.
     """
 
     side: Literal["a", "b"]
@@ -50,6 +51,7 @@ class GatewaySpec:
     probe_port: int
     probe_key: bytes
     is_rerouting: bool
+    is_replaying: bool
 
     @property
     def weights(self) -> tuple[LinkWeight, ...]:
@@ -90,6 +92,7 @@ def parse_gateway_spec(spec: Mapping[str, Any]) -> GatewaySpec:
         probe_port=_int(probe, "port", "probe", 1, 65535),
         probe_key=_key(probe.get("key")),
         is_rerouting=_flag(spec, "reroute"),
+        is_replaying=_flag(spec, "replay"),
     )
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from apps.wan.agent.gateway_spec import GatewaySpec
 from apps.wan.agent.probe_socket import ProbeSocket
+from apps.wan.agent.replayer import Replayer
 from apps.wan.agent.rerouter import Rerouter
 from apps.wan.engine.detector import Action as DetectorAction
 from apps.wan.engine.detector import AllSilent, Detector, HearingAgain, LinkDown, LinkUp, ProbeHeard
@@ -33,6 +34,7 @@ class _LinkIo:
     seq: int = 0
     heard_ns: int | None = None
     heard_at_s: float = 0.0
+    echoed_sent_s: float | None = None
     quality: LinkQuality = field(default_factory=LinkQuality)
 
 
@@ -65,16 +67,23 @@ class Prober(threading.Thread):
         rerouter: carries out the map.
         emit: reports an event (type, data, at).
         report: takes the quality of all links, four times a second.
+        replayer: sends again what was under way on a failed link; ``None``: nobody does.
     """
 
     def __init__(
-        self, spec: GatewaySpec, rerouter: Rerouter, emit: Emit, report: Callable[[list[QualityWindow]], None]
+        self,
+        spec: GatewaySpec,
+        rerouter: Rerouter,
+        emit: Emit,
+        report: Callable[[list[QualityWindow]], None],
+        replayer: Replayer | None = None,
     ) -> None:
         super().__init__(name="wan-prober", daemon=True)
         self._spec = spec
         self._rerouter = rerouter
         self._emit = emit
         self._report = report
+        self._replayer = replayer
         self._boot_id = time.time_ns()
         # A start in the middle of the sequence space tells nothing about how long we run.
         first = secrets.randbelow(1 << 16)
@@ -178,6 +187,7 @@ class Prober(threading.Thread):
                 rtt_ms = at_s * 1e3 - probe.echo_sent_ns / 1e6 - probe.echo_held_us / 1e3
                 # An echo of our previous start has another clock origin; none is slower than a minute.
                 rtt_ms = rtt_ms if 0 <= rtt_ms < 60_000 else None
+                link.echoed_sent_s = probe.echo_sent_ns / 1e9
             link.heard_ns, link.heard_at_s = probe.sent_ns, at_s
             link.quality.add(probe.seq, at_s, rtt_ms)
             unheard = frozenset(self._names[index] for index in probe.rx_down if index < len(self._names))
@@ -200,6 +210,9 @@ class Prober(threading.Thread):
     def _link_down(self, action: LinkDown) -> None:
         moves = self._replan()
         acted_s = time.monotonic()
+        echoed_s = self._links[action.link].echoed_sent_s
+        if self._replayer is not None and echoed_s is not None:
+            self._replayer.replay(action.link, moves, self._epoch(echoed_s))
         heard_s = action.last_heard_s if action.last_heard_s is not None else action.detected_s
         self._emit(
             "wan.link_failed",
