@@ -7,7 +7,7 @@ from playwright.sync_api import Browser, Page
 
 from tests.browser.watch import WatchedPage, watched_page
 from tests.support.chromium import MISSING, chromium, chromium_path
-from tests.support.whole_portal import WholePortal, whole_portal
+from tests.support.whole_portal import PATIENCE, WholePortal, whole_portal
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -31,6 +31,7 @@ def portal(browser: Browser) -> Iterator[WholePortal]:
     """A running portal with the demo inventory and, where the kernel allows it, the lab."""
     with whole_portal() as started:
         add_users(started)
+        started.manage("shell", "--command", PATIENCE)
         yield started
 
 

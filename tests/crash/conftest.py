@@ -6,7 +6,7 @@ import pytest
 
 from nfvportal.lab.client import LabClient, LabUnavailable
 from tests.crash.operator import Operator
-from tests.support.whole_portal import WholePortal, whole_portal
+from tests.support.whole_portal import PATIENCE, WholePortal, whole_portal
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -20,6 +20,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def portal() -> Iterator[WholePortal]:
     """The running portal."""
     with whole_portal() as running:
+        running.manage("shell", "--command", PATIENCE)
         yield running
 
 
