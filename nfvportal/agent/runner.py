@@ -207,13 +207,14 @@ def _capabilities(outbox: Outbox) -> dict[str, Any]:
         "machine": system.machine,
         "mptcp": Path("/proc/sys/net/mptcp").is_dir(),
         "nexthop_objects": Path("/proc/sys/net/ipv4/nexthop_compat_mode").exists(),
-        "realtime": _can_schedule_realtime(),
+        "realtime": can_schedule_realtime(),
         "dropped_event_count": drops.event_count,
         "dropped_sample_count": drops.sample_count,
     }
 
 
-def _can_schedule_realtime() -> bool:
+def can_schedule_realtime() -> bool:
+    """Whether this process may use SCHED_RR; tried on this thread and undone."""
     policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
     try:
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))

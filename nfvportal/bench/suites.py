@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
+from nfvportal.agent.runner import can_schedule_realtime
 from nfvportal.bench.rows import BenchOptions, Row
 from nfvportal.lib.errors import InvalidInputError
 
@@ -38,16 +39,6 @@ def machine_facts() -> dict[str, Any]:
         "python": platform.python_version(),
         "user": "root" if os.geteuid() == 0 else "ordinary",
     }
-
-
-def can_schedule_realtime() -> bool:
-    """Whether this process may use SCHED_RR; tried on this thread and undone."""
-    try:
-        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
-    except PermissionError:
-        return False
-    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
-    return True
 
 
 def suite_run(name: str, options: BenchOptions) -> dict[str, Any]:

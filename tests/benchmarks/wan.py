@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from apps.wan.engine.failover_cost import failover_cost
+from nfvportal.agent.runner import can_schedule_realtime
 from nfvportal.bench.rows import BenchOptions, Better, Row
-from nfvportal.bench.suites import can_schedule_realtime
 from nfvportal.lab.launch import LabForbidden, launched_lab
 from nfvportal.lab.topology import load_topology
 from tests.benchmarks.steal import StealMeter
