@@ -1,0 +1,1 @@
+"""Roles of ``chains`` that run on devices. No Django."""

@@ -1,0 +1,1 @@
+"""Network functions of our own: machines that take packets one by one. Pure."""
