@@ -232,6 +232,7 @@ SPECTACULAR_SETTINGS = {
         "JobStateEnum": "nfvportal.jobs.models.JobState.values",
         "TokenStateEnum": "nfvportal.accounts.selectors.TOKEN_STATES",
         "WanLinkStateEnum": "apps.wan.events.LINK_STATES",
+        "PacketFieldEnum": "apps.chains.events.PACKET_FIELDS",
     },
 }
 

@@ -12,6 +12,7 @@ api_v1 = [
     path("jobs/", include("nfvportal.jobs.api.urls")),
     path("inventory/", include("nfvportal.inventory.api.urls")),
     path("lab/", include("nfvportal.testbed.api.urls")),
+    path("chains/", include("apps.chains.api.urls")),
     path("wan/", include("apps.wan.api.urls")),
     path("", include("nfvportal.rest.urls")),
 ]

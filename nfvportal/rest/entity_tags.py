@@ -20,8 +20,11 @@ def entity_tag(data: Mapping[str, Any]) -> str:
     return f'"{hashlib.sha256(text.encode()).hexdigest()[:24]}"'
 
 
-def check_match(request: Request, current_tag: str) -> None:
+def check_match(request: Request, current_tag: str, current: Mapping[str, Any] | None = None) -> None:
     """Let a change pass only when it was made from the current version.
+
+    Args:
+        current: the thing as it is now, for a client that merges its change with it.
 
     Raises:
         PreconditionRequiredError: there is no ``If-Match``.
@@ -32,4 +35,4 @@ def check_match(request: Request, current_tag: str) -> None:
         raise PreconditionRequiredError
     tags = {tag.strip() for tag in given.split(",")}
     if "*" not in tags and current_tag not in tags:
-        raise PreconditionFailedError(current_tag)
+        raise PreconditionFailedError(current_tag, current)

@@ -4,6 +4,7 @@ Source: RFC 9457 sections 3 and 4. ``errors`` is our extension: one object per o
 """
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings
@@ -44,14 +45,15 @@ class ConflictError(exceptions.APIException):
 
 
 class PreconditionFailedError(exceptions.APIException):
-    """The thing changed since the client read it; ``current_tag`` says what it is now."""
+    """The thing changed since the client read it; ``current_tag`` says what it is now, ``current`` may hold it."""
 
     status_code = status.HTTP_412_PRECONDITION_FAILED
     default_code = "precondition_failed"
 
-    def __init__(self, current_tag: str) -> None:
+    def __init__(self, current_tag: str, current: Mapping[str, Any] | None = None) -> None:
         super().__init__(f"it changed since you read it; its entity tag is now {current_tag}")
         self.current_tag = current_tag
+        self.current = current
 
 
 class PreconditionRequiredError(exceptions.APIException):
@@ -95,6 +97,8 @@ def problem_handler(error: Exception, context: dict[str, Any]) -> Response:
         body = problem(400, "one or more fields are not valid", errors=list(_field_errors("", error.detail)))
     elif isinstance(error, PreconditionFailedError):
         body = problem(412, str(error.detail), current_tag=error.current_tag)
+        if error.current is not None:
+            body["current"] = error.current
         headers["ETag"] = error.current_tag
     elif isinstance(error, Http404):
         body = problem(404, str(error) or "there is nothing at this address")

@@ -1,0 +1,1 @@
+"""Writes of ``chains``, one file per noun."""

@@ -1,0 +1,3 @@
+"""Fixtures of the tests of ``chains``."""
+
+from tests.support.chains import catalogue as catalogue
