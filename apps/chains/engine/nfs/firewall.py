@@ -9,8 +9,9 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from apps.chains.engine.nfs.flow_match import MATCH_FIELDS, FlowMatch, read_match
 from apps.chains.engine.nfs.network_function import FLOWS_MAX, FlowTable, State, reverse_key
-from apps.chains.engine.nfs.settings import PortSet, Prefix, Settings, flow_keys
+from apps.chains.engine.nfs.settings import Settings, flow_keys
 from apps.chains.engine.packet import Packet
 
 RULES_MAX = 4096
@@ -19,43 +20,10 @@ _VERDICTS_MAX = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule; ``None`` and empty mean any."""
+    """One rule: what it matches and what then happens."""
 
+    match: FlowMatch
     is_allowing: bool
-    src: Prefix | None
-    dst: Prefix | None
-    proto: int | None
-    src_port: PortSet
-    dst_port: PortSet
-
-    def matches(self, version: int, key: bytes, has_ports: bool) -> bool:
-        """Whether a flow key falls under the rule."""
-        size = (len(key) - 5) // 2
-        if self.proto is not None and key[-1] != self.proto:
-            return False
-        if self.src is not None and not self.src.has(version, int.from_bytes(key[:size], "big")):
-            return False
-        if self.dst is not None and not self.dst.has(version, int.from_bytes(key[size : 2 * size], "big")):
-            return False
-        src_port = int.from_bytes(key[-5:-3], "big") if has_ports else None
-        dst_port = int.from_bytes(key[-3:-1], "big") if has_ports else None
-        return self.src_port.has(src_port) and self.dst_port.has(dst_port)
-
-
-def read_rules(params: Settings, name: str) -> tuple[Rule, ...]:
-    """Return the rules of a parameter."""
-    known = ("action", "src", "dst", "proto", "src_port", "dst_port")
-    return tuple(
-        Rule(
-            item.choice("action", ("allow", "deny"), "allow") == "allow",
-            item.prefix("src"),
-            item.prefix("dst"),
-            item.protocol("proto"),
-            item.ports("src_port"),
-            item.ports("dst_port"),
-        )
-        for item in params.objects(name, RULES_MAX, known)
-    )
 
 
 class Firewall:
@@ -63,7 +31,10 @@ class Firewall:
 
     def __init__(self, params: Mapping[str, object]) -> None:
         settings = Settings(params, "params", ("rules", "default", "is_stateful", "flows_max"))
-        self.rules = read_rules(settings, "rules")
+        self.rules = tuple(
+            Rule(read_match(item), item.choice("action", ("allow", "deny"), "allow") == "allow")
+            for item in settings.objects("rules", RULES_MAX, ("action", *MATCH_FIELDS))
+        )
         self.is_allowing = settings.choice("default", ("allow", "deny"), "deny") == "allow"
         self.is_stateful = settings.flag("is_stateful", True)
         self.counters: Counter[str] = Counter()
@@ -99,7 +70,7 @@ class Firewall:
 
     def _judge(self, version: int, key: bytes, has_ports: bool) -> bool:
         for rule in self.rules:
-            if rule.matches(version, key, has_ports):
+            if rule.match.has(version, key, has_ports):
                 return rule.is_allowing
         return self.is_allowing
 

@@ -1,8 +1,8 @@
 """Load balancer: flows to a virtual address go to backends, replies come from the virtual address.
 
 Parameters: ``vip``; ``port`` (0: any) and ``proto`` (any) that belong to it; ``backends``: list of
-``{address, weight}`` (weight 1..100); ``flows_max`` (65536). A new flow goes to the backend with the highest weighted hash, so that a changed
-list of backends moves few flows; known flows keep theirs.
+``{address, weight}`` (weight 1..100); ``flows_max`` (65536). A new flow goes to the backend with the highest weighted
+hash, so that a changed list of backends moves few flows; known flows keep theirs.
 
 Source: weighted rendezvous hashing, Schindelhauer and Schomaker (2005), the logarithmic method.
 """
