@@ -140,7 +140,8 @@ class _Pair:
 
 
 def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:] + "."
+    """End with a full stop; a name at the start keeps its letters."""
+    return (text.replace("the ", "The ", 1) if text.startswith("the ") else text) + "."
 
 
 def _flags(pair: _Pair) -> Verdict | None:
