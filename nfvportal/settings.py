@@ -216,6 +216,8 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["nfvportal.rest.parsers.BoundedJSONParser"],
     "PAGE_SIZE": 50,
+    # ``format`` is a parameter of exports, not another way to say Accept.
+    "URL_FORMAT_OVERRIDE": None,
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "nfvportal",

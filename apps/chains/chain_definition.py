@@ -11,6 +11,7 @@ from ipaddress import ip_network
 from typing import Any, Final, NotRequired, TypedDict
 
 from apps.chains.engine.chain import NFS_MAX, SERVERS_MAX, Chain, NfInstance, ServiceTime
+from apps.chains.engine.nfs.registry import MAKERS, make_nf
 from apps.chains.engine.profiles import ActionProfile
 from nfvportal.lib.errors import InvalidInputError
 
@@ -341,3 +342,17 @@ def chain_of(definition: Definition, types: Mapping[str, KnownType]) -> Chain:
         packet_bytes=definition["packet_bytes"],
         slo_p99_us=None if slo is None else slo * 1000,
     )
+
+
+def settings_check(field: str, implementation: str, params: Mapping[str, Any]) -> None:
+    """Refuse settings that an implementation of ours refuses; those of foreign ones are checked where they run.
+
+    Raises:
+        InvalidInputError: naming the field below ``field`` and the limit.
+    """
+    if implementation not in MAKERS:
+        return
+    try:
+        make_nf(implementation, params)
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{field}.{error.field}", error.limit) from error

@@ -1,4 +1,4 @@
-"""The catalogue that comes with the portal, and sample chains for the demo. Safe to repeat: what people changed stays."""
+"""The built-in catalogue, and sample chains for the demo. Safe to repeat: what people changed stays."""
 
 from apps.chains.chain_definition import definition_parse
 from apps.chains.engine.catalogue import CATALOGUE

@@ -10,6 +10,8 @@ from django.test import Client
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from apps.chains.chain_definition import definition_parse
+from apps.chains.models import Chain
 from nfvportal.accounts.access import RANK, Role
 from nfvportal.jobs.models import Job
 from nfvportal.live.topics import TOPICS
@@ -22,6 +24,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 TOPIC_ROLES = {
     "wan": Role.VIEWER,
+    "chains": Role.VIEWER,
+    "chain": Role.VIEWER,
     "events": Role.VIEWER,
     "jobs": Role.VIEWER,
     "job": Role.VIEWER,
@@ -54,11 +58,14 @@ def _credentials(kind: str, role: str | None) -> dict[str, str]:
 async def _answers(server: WebServer, headers: dict[str, str]) -> dict[str, str]:
     """Return topic -> type of the answer, ``snapshot`` or the error's code."""
     job = await in_database(lambda: Job.objects.create(kind="lab.fault", params={}))
+    body = {"name": "asked-for", "rate_pps": 10, "nfs": [{"name": "monitor", "type": "monitor"}]}
+    await in_database(lambda: Chain.objects.create(name="asked-for", definition=definition_parse(body)))
+    keys = {"job": str(job.pk), "chain": "asked-for"}
     answers = {}
     async with connect(f"{server.url}/ws/live/", additional_headers=headers) as socket:
         browser = Follower(socket)
         for name, topic in TOPICS.items():
-            full_name = f"{name}:{job.pk}" if topic.has_key else name
+            full_name = f"{name}:{keys[name]}" if topic.has_key else name
             await browser.subscribe(full_name)
             frame = await browser.frame_of(full_name)
             answers[name] = frame.get("code", frame["type"])

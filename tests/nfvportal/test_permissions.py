@@ -8,7 +8,11 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.test import Client
+from django.utils import timezone
 
+from apps.chains.chain_definition import definition_parse
+from apps.chains.models import ChainAlarm, NfType
+from apps.chains.services.chains import chain_create
 from apps.wan.models import MapEpoch, SitePair, VirtualSubnet, WanLink
 from nfvportal.accounts.access import RANK, Role
 from nfvportal.accounts.models import ApiToken
@@ -81,6 +85,9 @@ REST: dict[str, dict[str, Rule]] = {
         "PUT": Rule(OPERATOR, 428),
         "DELETE": Rule(OPERATOR, 428),
     },
+    "/api/v1/chains/chains/analyse/": {"POST": Rule(OPERATOR, 400)},
+    "/api/v1/chains/chains/import/": {"POST": Rule(OPERATOR, 400)},
+    "/api/v1/chains/chains/{name}/export/": READ,
     "/api/v1/chains/chains/{name}/revisions/": READ,
     "/api/v1/chains/chains/{name}/restore/": {"POST": Rule(OPERATOR, 400)},
     "/api/v1/chains/chains/{name}/hops/": READ,
@@ -116,6 +123,7 @@ PAGES: dict[str, dict[str, Rule]] = {
     "/cluster/": READ,
 }
 # Login and logout must be open; what is not an address answers 404 to everybody. They have tests of their own.
+CHAIN = "asked-for"
 DOORS = {"/login/", "/logout/", "/admin/login/", "/admin/logout/", "/api/v1/.*"}
 
 Address = Callable[[str, Client], str]
@@ -154,19 +162,31 @@ def address(pair: SitePair) -> Address:
         "/api/v1/wan/failovers/": failover_make(),
     }
     ids["/jobs/"] = ids["/api/v1/jobs/"]
+    ids |= _chain_things()
 
     def fill(path: str, client: Client) -> str:
         known = next((thing.pk for start, thing in ids.items() if path.startswith(start)), None)
         name = "goodput" if "charts" in path else "fiber"
+        name = CHAIN if "/chains/" in path else name
         for parameter in ("{pk}", "{job_id}"):
             path = path.replace(parameter, str(_own_token(client) if "/tokens/" in path else known))
         return (
             path.replace("{token_id}", str(_own_token(client)))
             .replace("{name}", name)
+            .replace("{slug}", "monitor")
             .replace("{link}", name)
         )
 
     return fill
+
+
+def _chain_things() -> dict[str, Any]:
+    """Return what stands behind the addresses of chains."""
+    NfType.objects.create(slug="monitor", title="Monitor", profile={}, service={"mean_us": 10})
+    body = {"name": CHAIN, "rate_pps": 10, "nfs": [{"name": "monitor", "type": "monitor"}]}
+    chain = chain_create(definition=definition_parse(body), actor=None)
+    alarm = ChainAlarm.objects.create(chain=chain, kind="slo", message="slow", raised_at=timezone.now())
+    return {"/api/v1/chains/alarms/": alarm}
 
 
 def _own_token(client: Client) -> int:

@@ -4,7 +4,7 @@ from typing import Any, get_args
 
 from rest_framework import serializers
 
-from apps.chains.chain_definition import PROTOCOLS, REPLANS, definition_parse, fields_of, servers_parse
+from apps.chains.chain_definition import PROTOCOLS, REPLANS, definition_parse, servers_parse
 from apps.chains.engine.profiles import Flag, StateScope
 from apps.chains.events import PACKET_FIELDS, ChainStatusName, SloStateName
 from apps.chains.models import (
@@ -281,13 +281,15 @@ class AlarmSerializer(serializers.Serializer[ChainAlarm]):
         return dict(alarm_data(instance))
 
 
-class ImportSerializer(serializers.Serializer[Any]):
-    """A chain in a file's text."""
+class VerdictsSerializer(serializers.Serializer[Any]):
+    """The verdict of every pair of a chain: ``first, second, first_name, second_name, kind, rule, fields, reason``."""
+
+    pairs = serializers.ListField(child=serializers.DictField())
+
+
+class ChainImportSerializer(StrictSerializer):
+    """A chain in a file's text; with ``dry_run`` it is only read."""
 
     text = serializers.CharField(max_length=262_144, trim_whitespace=False)
     format = serializers.ChoiceField(choices=["yaml"], required=False, default="yaml")
-
-    def to_internal_value(self, data: Any) -> Any:
-        """Check the names, then the values."""
-        fields_of("", data, required=("text",), optional=("format",))
-        return super().to_internal_value(data)
+    dry_run = serializers.BooleanField(required=False, default=False)

@@ -11,6 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.chains import selectors
+from apps.chains.api.file_views import ChainFiles
 from apps.chains.api.serializers import (
     AlarmSerializer,
     ChainBodySerializer,
@@ -107,7 +108,7 @@ class NfTypeViewSet(VersionedViewSet):
     update=extend_schema(request=ChainBodySerializer, responses=ChainSerializer, parameters=[IF_MATCH]),
     destroy=extend_schema(parameters=[IF_MATCH], responses={204: None}),
 )
-class ChainViewSet(VersionedViewSet):
+class ChainViewSet(ChainFiles, VersionedViewSet):
     """Chains as their operators drew them."""
 
     serializer_class = ChainSerializer

@@ -6,10 +6,11 @@ from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from apps.chains.chain_definition import Definition, definition_parse
+from apps.chains.chain_definition import Definition, definition_parse, settings_check
 from apps.chains.mapping import definition_of, engine_chain
-from apps.chains.models import OPEN_STATUSES, Chain, ChainRevision, NfType
+from apps.chains.models import OPEN_STATUSES, Chain, ChainRevision
 from apps.chains.selectors import chain_get
+from apps.chains.services.analysis import types_of
 from apps.chains.services.announcements import announce_chain, announce_removed
 from nfvportal.audit.services import audit_record
 from nfvportal.lib.errors import InvalidInputError
@@ -114,12 +115,18 @@ def chain_delete(*, name: str, actor: Actor, check: Check | None = None) -> None
 
 
 def definition_check(definition: Definition) -> None:
-    """Refuse what the catalogue does not know and settings that an implementation would refuse.
+    """Refuse what the catalogue does not know, and settings that an implementation would refuse.
+
+    Settings that are left out altogether may follow later: a chain can be drawn and planned before all are known.
 
     Raises:
         InvalidInputError: naming the field and the limit.
     """
-    engine_chain(definition, NfType.objects.filter(slug__in=[nf["type"] for nf in definition["nfs"]]))
+    rows = {row.slug: row for row in types_of(definition)}
+    engine_chain(definition, rows.values())
+    for index, nf in enumerate(definition["nfs"]):
+        if nf["params"]:
+            settings_check(f"nfs[{index}]", rows[nf["type"]].implementation, nf["params"])
 
 
 def name_of(actor: Actor) -> str:
