@@ -14,16 +14,18 @@ const token = () => document.querySelector('meta[name="csrf-token"]')?.content ?
 
 /**
  * Call the API and return the answer's JSON (null when empty).
+ * Args: headers, to be sent too; signal, of an AbortController that gives the call up.
  * Throws ProblemError when the portal refuses, TypeError when it cannot be reached.
  */
-export async function call(method, path, body) {
-  const headers = { Accept: "application/json", "X-CSRFToken": token() };
+export async function call(method, path, body, { headers: more = {}, signal } = {}) {
+  const headers = { Accept: "application/json", "X-CSRFToken": token(), ...more };
   if (body !== undefined) headers["Content-Type"] = "application/json";
   const answer = await fetch(path, {
     method,
     headers,
     credentials: "same-origin",
     redirect: "error",
+    signal,
     body: body === undefined ? undefined : JSON.stringify(body),
   });
   const text = await answer.text();

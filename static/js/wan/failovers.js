@@ -3,7 +3,7 @@
 import { find, make, stateChip } from "../dom.js";
 import { clockFine, iso, milliseconds, moment } from "../format.js";
 import { failoverWords } from "./alarms.js";
-import { baseLayout, draw, token } from "./plotting.js";
+import { baseLayout, draw, token } from "../plotting.js";
 
 const CHART_LIMIT = 12;
 const PARTS = [

@@ -1,7 +1,7 @@
 // Stacked goodput of the last five minutes, one band per link, extended from telemetry.
 
 import { make } from "../dom.js";
-import { baseLayout, draw, token } from "./plotting.js";
+import { baseLayout, draw, token } from "../plotting.js";
 
 const WINDOW_S = 300;
 const PATTERNS = ["", "/", ".", "\\", "-"];
