@@ -2,11 +2,14 @@
 
 A frame is Ethernet, up to two VLAN tags, IPv4 or IPv6 with options, extension headers and authentication headers (AH),
 then TCP, UDP, ICMP or anything. What cannot be parsed is marked, never raised: ``ip_version`` 0 for "not IP or broken",
-``l4`` 0 for "no header of a known transport protocol" (other protocols, later fragments, cut headers). A field that a
-packet does not have reads as ``None``; writing it does nothing.
+``l4`` 0 for "no header of a known transport protocol" (other protocols, later fragments). Where that header or an
+extension header is cut or impossible, ``is_broken`` says so and nothing counts as payload: a network function that
+rewrites payloads could otherwise make a header of it. A field that a packet does not have reads as ``None``; writing it
+does nothing.
 
-A header-only copy ends where the payload begins and parses exactly as the whole packet: every decision above looks only
-at bytes before the payload. Its lengths still speak of the original, so checksums are changed, never computed anew.
+A header-only copy ends where the payload begins and parses exactly as the whole packet: every decision above looks
+only at bytes before the payload (of broken packets, all is copied). Its lengths still speak of the original, so
+checksums are changed, never computed anew.
 
 Deviation: the payload of later fragments is not covered by any checksum we can reach, so writing it leaves the
 checksum in the first fragment as it was. IPv4 source routes are not followed for the pseudo header.
@@ -23,9 +26,9 @@ from apps.chains.engine.protocols import AH, ICMP, ICMPV6, TCP, UDP
 _FRAGMENT: Final = 44
 _ROUTING: Final = 43
 _EXTENSIONS: Final = frozenset({0, _ROUTING, _FRAGMENT, AH, 60, 135, 139, 140})
-_EXTENSIONS_MAX: Final = 16
 _TAG_TYPES: Final = frozenset({0x8100, 0x88A8})
-_ICMP_HEADER: Final = 8
+# Protocols with a header of eight bytes.
+_SHORT: Final = {4: frozenset({UDP, ICMP}), 6: frozenset({UDP, ICMPV6})}
 _WITH_PORTS: Final = frozenset({TCP, UDP})
 
 
@@ -41,6 +44,7 @@ class Packet:
         l4: offset of the TCP, UDP or ICMP header, 0 when there is none.
         l4_sum: offset of its checksum, 0 when there is none (UDP without checksum, too).
         payload, end: where the payload begins and ends; bytes after ``end`` are padding of the link.
+        is_broken: whether IP's header is fine and a later one is not.
         is_fragment: whether it is a fragment, the first included.
         is_later_fragment: whether it is a fragment without the transport header.
         is_dst_summed: whether the transport checksum covers the destination in the IP header (not under a routing
@@ -51,6 +55,7 @@ class Packet:
         "data",
         "end",
         "ip_version",
+        "is_broken",
         "is_dst_summed",
         "is_fragment",
         "is_header_only",
@@ -72,7 +77,7 @@ class Packet:
         data = self.data
         self.vlan = self.l4 = self.l4_sum = self.ip_version = 0
         self.proto = -1
-        self.is_fragment = self.is_later_fragment = False
+        self.is_fragment = self.is_later_fragment = self.is_broken = False
         self.is_dst_summed = True
         size = self.payload = self.end = len(data)
         at = 14
@@ -128,29 +133,40 @@ class Packet:
 
     def _parse_extensions(self, at: int, proto: int) -> None:
         data, end = self.data, self.end
-        for _ in range(_EXTENSIONS_MAX):
-            if proto not in _EXTENSIONS:
-                self._parse_transport(at, proto, end)
-                return
+        while proto in _EXTENSIONS:
             if end < at + 8:
-                break
-            if proto == _FRAGMENT:
-                size = 8
-                offset = (data[at + 2] << 8 | data[at + 3]) & 0xFFF9
-                if offset:
-                    self.is_fragment = True
-                    self.is_later_fragment = offset > 1
-            else:
-                size = (data[at + 1] + 2) * 4 if proto == AH else (data[at + 1] + 1) * 8
+                self._break(proto)
+                return
+            size = 8
+            if proto == AH:
+                size = (data[at + 1] + 2) * 4
+            elif proto != _FRAGMENT:
+                size = (data[at + 1] + 1) * 8
             if end < at + size:
-                break
+                self._break(proto)
+                return
             if proto == _ROUTING and data[at + 3]:
                 self.is_dst_summed = False
-            proto = data[at]
+            next_proto = data[at]
             at += size
-            if self.is_later_fragment and self.ip_version == 6:
-                break
-        self.proto, self.payload = proto, at
+            if proto == _FRAGMENT and self._is_later(data[at - 6] << 8 | data[at - 5]):
+                # Only payload follows, whatever its first bytes look like.
+                self.proto, self.payload = next_proto, at
+                return
+            proto = next_proto
+        self._parse_transport(at, proto, end)
+
+    def _is_later(self, word: int) -> bool:
+        """Take in the offset and flag of an IPv6 fragment header."""
+        if word & 0xFFF9:
+            self.is_fragment = True
+        self.is_later_fragment = word & 0xFFF8 > 0
+        return self.is_later_fragment
+
+    def _break(self, proto: int) -> None:
+        self.proto = proto
+        self.is_broken = True
+        self.payload = self.end
 
     def _parse_transport(self, at: int, proto: int, end: int) -> None:
         data = self.data
@@ -159,22 +175,23 @@ class Packet:
         if self.is_later_fragment:
             return
         if proto == TCP:
-            if end >= at + 20:
-                header = (data[at + 12] >> 4) * 4
-                if header >= 20 and end >= at + header:
-                    self.l4 = at
-                    self.payload = at + header
-                    self._take_sum(at + 16)
-        elif proto == UDP:
-            if end >= at + 8:
-                self.l4 = at
-                self.payload = at + 8
-                if data[at + 6] or data[at + 7]:
-                    self.l4_sum = at + 6
-        elif proto == (ICMP if self.ip_version == 4 else ICMPV6) and end >= at + _ICMP_HEADER:
+            header = (data[at + 12] >> 4) * 4 if end >= at + 20 else 0
+            if header < 20 or end < at + header:
+                self._break(proto)
+                return
             self.l4 = at
-            self.payload = at + _ICMP_HEADER
-            self._take_sum(at + 2)
+            self.payload = at + header
+            self._take_sum(at + 16)
+        elif proto in _SHORT[self.ip_version]:
+            if end < at + 8:
+                self._break(proto)
+                return
+            self.l4 = at
+            self.payload = at + 8
+            if proto != UDP:
+                self._take_sum(at + 2)
+            elif data[at + 6] or data[at + 7]:
+                self.l4_sum = at + 6
 
     def _take_sum(self, at: int) -> None:
         data = self.data
@@ -247,14 +264,16 @@ class Packet:
         twin.l4_sum = self.l4_sum
         twin.payload = self.payload
         twin.end = self.end
+        twin.is_broken = self.is_broken
         twin.is_fragment = self.is_fragment
         twin.is_later_fragment = self.is_later_fragment
         twin.is_dst_summed = self.is_dst_summed
         return twin
 
     def header_copy(self) -> "Packet":
-        """Return an independent copy without payload; what is not IP is copied whole."""
-        return Packet(self.data[: self.payload] if self.ip_version else self.data[:], True)
+        """Return an independent copy without payload; what is not IP, or broken, is copied whole."""
+        has_payload = self.ip_version and not self.is_broken
+        return Packet(self.data[: self.payload] if has_payload else self.data[:], True)
 
     def add_ah(self, spi: int, sequence: int, icv: bytes) -> bool:
         """Insert an authentication header behind the IP header (and hop-by-hop options); mend the lengths.
@@ -365,7 +384,7 @@ class Packet:
 
     def set_payload(self, value: Value) -> None:
         assert isinstance(value, bytes)
-        if self.ip_version == 0 or self.is_header_only:
+        if self.ip_version == 0 or self.is_header_only or self.is_broken:
             return
         data, start, end = self.data, self.payload, self.end
         by = len(value) - (end - start)
