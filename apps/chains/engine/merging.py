@@ -7,12 +7,14 @@
 | all have the smallest id, all are packets | merged | the merged packet |
 | all have it, at least one is nil | dropped | nil, naming the NF that comes first in the chain |
 | all have it, an undeclared field changed (checked only) | conflict | nil |
-| none empty or some empty, one head is larger | lost: that branch is FIFO, so it lost the packet | nil |
-| the others have it, some branch is empty | wait; after ``timeout_us``, timed out | nil |
+| none is empty, one head is larger | lost: that branch is FIFO, so it lost the packet | nil |
+| some branch is empty | wait; after ``timeout_us``, timed out | nil |
 | the table is full | as after the time-out; counted ``table_full`` as well | nil |
 
-What arrives with an id that was decided, or out of order in its branch, is ``late`` and ignored. Ids never come back:
-who carries them in fewer bits widens them first.
+Waiting for the empty branch even where another one has lost the packet costs nothing (what comes next needs that
+branch as well), and makes every fate independent of who was first. What arrives with an id that was decided, or out
+of order in its branch, is ``late`` and ignored. Ids never come back: who carries them in fewer bits widens them
+first.
 
 Source: the brief, "Merge". Deviation: fields are taken from declared write sets in chain order; combining differences
 by XOR is wrong when two network functions write one field.
@@ -54,7 +56,7 @@ def merge_packets(
     (RFC 1624), lengths and structure are the base's, the TTL loses what other branches took from it.
 
     Args:
-        branches: ``rule.branch_count`` packets; the base is not header-only.
+        branches: ``rule.branch_count`` packets; header-only in, header-only out, as far as the base is.
         is_checked: whether to look for undeclared changes first (``original`` makes that exact, and implies it).
 
     Complexity: O(overlays), about 3 us each; checked, O(fields x branches) and linear in the payload.
@@ -262,21 +264,16 @@ class Merger:
         """Decide packets for as long as the heads alone tell."""
         queues = self._queues
         while self.depth:
-            packet_id = self._next_id()
-            lost = -1
-            is_waiting = False
-            for index, queue in enumerate(queues):
-                if not queue:
-                    is_waiting = True
-                elif queue[0].packet_id != packet_id and lost < 0:
-                    lost = index
-            if lost >= 0:
+            if not all(queues):
+                return
+            heads = [queue[0].packet_id for queue in queues]
+            packet_id = min(heads)
+            lost = next((index for index, head in enumerate(heads) if head != packet_id), -1)
+            if lost < 0:
+                released.append(self._merge(packet_id))
+            else:
                 self.lost_by[lost] += 1
                 released.append(self._take_nil(packet_id, Fate.LOST, lost))
-            elif is_waiting:
-                return
-            else:
-                released.append(self._merge(packet_id))
 
     def _merge(self, packet_id: int) -> Released:
         entries = [queue.popleft() for queue in self._queues]
