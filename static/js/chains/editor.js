@@ -114,10 +114,11 @@ export class Editor {
       return;
     }
     const draft = addNf(this.draft, type, at);
-    const added = draft.nfs[Math.min(at, draft.nfs.length - 1)];
-    this.selected = draft.nfs.indexOf(added);
-    this.edit(draft, `${added.name} added`);
-    say(`${added.name} added as number ${this.selected + 1}.`);
+    const index = Math.min(at, draft.nfs.length - 1);
+    const { name } = draft.nfs[index];
+    if (this.selected >= index) this.selected += 1;
+    this.edit(draft, `${name} added`);
+    say(`${name} added as number ${index + 1}.`);
   }
 
   move(from, to) {
@@ -196,7 +197,8 @@ export class Editor {
   showProblems() {
     const problems = this.problems();
     const { isDirty } = this.history;
-    find("#problems").replaceChildren(...problems.slice(0, 8).map((problem) => make("li", { "data-problem": problem.field }, make("code", null, problem.field || "chain"), ` ${problem.words}`)));
+    const shown = isDirty || this.version !== null ? problems : [];
+    find("#problems").replaceChildren(...shown.slice(0, 8).map((problem) => make("li", { "data-problem": problem.field }, make("code", null, problem.field || "chain"), ` ${problem.words}`)));
     find("#save").disabled = this.isSaving || !isDirty || problems.length > 0;
     const words = this.isSaving ? "saving …" : isDirty ? "unsaved changes" : this.version === null ? "nothing drawn yet" : `saved, version ${this.version}`;
     setText(find("#save-state"), words);
@@ -208,7 +210,7 @@ export class Editor {
     const panel = find("#proposal");
     const isNew = news.state === "fresh" || news.state === "refused";
     setData(panel, "advice", news.state);
-    const chips = { asking: ["running", "computing"], fresh: ["ok", "up to date"], refused: ["warning", "not complete"], away: ["stale", "not computed"] };
+    const chips = { asking: ["running", "computing"], fresh: ["ok", "up to date"], refused: this.draft.nfs.length ? ["warning", "not complete"] : ["info", "waiting"], away: ["stale", "not computed"] };
     const [state, word] = chips[news.state];
     find("#advice-state").replaceChildren(stateChip(state, word), news.words ? make("span", { class: "small" }, ` ${news.words}`) : "");
     if (news.errors) {

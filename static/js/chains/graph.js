@@ -8,18 +8,18 @@ import { COPIES } from "./words.js";
 const NARROW_PX = 560;
 const SMALLEST_ZOOM = 0.72; // below this the words are too small: the box scrolls instead
 const token = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-const POINT_LABELS = { ingress: "in", egress: "out", mirror: "⑂", merge: "⊕" };
+const POINT_LABELS = { ingress: "in", egress: "out", mirror: "⋔", merge: "⊕" };
 
 function style() {
   const [ink, soft, line, surface, accent] = ["--ink", "--ink-soft", "--line-strong", "--surface", "--accent"].map(token);
   const font = getComputedStyle(document.body).fontFamily;
   return [
-    { selector: "node", style: { "font-family": font, "font-size": 13, color: ink, "text-valign": "center", "text-halign": "center", width: "data(width)", height: "data(height)", "overlay-opacity": 0 } },
+    { selector: "node", style: { "font-family": font, "font-size": 13, color: ink, "text-valign": "center", "text-halign": "center", width: "data(width)", height: "data(height)", "overlay-opacity": 0, "z-index-compare": "manual" } },
     { selector: ".group", style: { shape: "round-rectangle", "background-color": token("--surface-sunken"), "background-opacity": 0.75, "border-width": 1, "border-style": "dashed", "border-color": line, label: "data(label)", "text-valign": "top", "text-margin-y": 18, "font-size": 12, color: soft, events: "no", "z-index": 0 } },
     { selector: ".nf", style: { shape: "round-rectangle", "background-color": surface, "border-width": 1.5, "border-color": line, label: "data(label)", "font-weight": 600, "text-wrap": "wrap", "text-max-width": "data(textWidth)", "z-index": 2 } },
     { selector: ".point", style: { shape: "ellipse", "background-color": surface, "border-width": 2, "border-color": accent, color: accent, label: "data(label)", "font-size": 12, "font-weight": 700, "z-index": 2 } },
     { selector: ".ingress, .egress", style: { "border-color": soft, color: soft, "font-size": 10 } },
-    { selector: "edge", style: { width: 2, "line-color": line, "target-arrow-color": line, "target-arrow-shape": "triangle", "arrow-scale": 0.9, "curve-style": "bezier", "overlay-opacity": 0, "font-family": font, "z-index": 1 } },
+    { selector: "edge", style: { width: 2, "line-color": line, "target-arrow-color": line, "target-arrow-shape": "triangle", "arrow-scale": 0.9, "curve-style": "bezier", "overlay-opacity": 0, "z-index-compare": "manual", "z-index": 1 } },
     { selector: "edge.wire", style: { width: 3 } },
     { selector: "edge.header", style: { "line-style": "dotted" } },
     { selector: "edge.full", style: { "line-style": "dashed" } },
@@ -59,7 +59,7 @@ function legend() {
   const row = (name, words) => make("li", null, make("span", { class: "line", "data-line": name }), words);
   return make("ul", { class: "legend graph-legend" },
     row("shared", COPIES.shared), row("header", COPIES.header), row("full", COPIES.full), row("wire", "thick: over the wire"),
-    make("li", null, "⑂ mirror"), make("li", null, "⊕ merge"));
+    make("li", null, "⋔ mirror"), make("li", null, "⊕ merge"));
 }
 
 /** One picture. Args: holder, an element; nfWords(index) -> what to say of a network function. */

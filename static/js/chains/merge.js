@@ -33,11 +33,18 @@ function rowOf(field, label, base, mine, theirs) {
 const namesOf = (draft) => draft.nfs.map((nf) => nf.name);
 const nfNamed = (draft, name) => draft.nfs.find((nf) => nf.name === name);
 
+/** Whether it is in the chain. Taken out by one and changed by the other: that is for a person to decide. */
+function membershipRow(name, inBase, inMine, inTheirs) {
+  const row = rowOf(`nf:${name}`, `${name}: in the chain`, Boolean(inBase), Boolean(inMine), Boolean(inTheirs));
+  const isChanged = inBase && !isSame(inBase, inMine ?? inTheirs);
+  return isChanged ? { ...row, choice: null, isConflict: true } : row;
+}
+
 function nfRows(base, mine, theirs) {
   const names = [...new Set([...namesOf(mine), ...namesOf(theirs), ...namesOf(base)])];
   return names.flatMap((name) => {
     const [inBase, inMine, inTheirs] = [base, mine, theirs].map((draft) => nfNamed(draft, name));
-    if (!inMine !== !inTheirs) return [rowOf(`nf:${name}`, `${name}: in the chain`, Boolean(inBase), Boolean(inMine), Boolean(inTheirs))];
+    if (!inMine !== !inTheirs) return [membershipRow(name, inBase, inMine, inTheirs)];
     if (!inMine) return [];
     return NF_FIELDS.map(([field, words]) => rowOf(`nf:${name}.${field}`, `${name}: ${words}`, inBase?.[field] ?? null, inMine[field], inTheirs[field]));
   });

@@ -27,12 +27,12 @@ const CHAIN_FIELDS = [
   { field: "title", label: "Title", parse: asText, get: (draft) => draft.title, set: (draft, title) => changeChain(draft, { title }) },
   { field: "rate_pps", label: "Rate", unit: "packets/s", parse: asNumber(0, "must be above 0"), get: (draft) => draft.rate_pps, set: (draft, rate) => changeChain(draft, { rate_pps: rate }), inputMode: "decimal" },
   { field: "slo_p99_ms", label: "p99 latency target", unit: "ms", parse: optionalNumber, get: (draft) => draft.slo_p99_ms, set: (draft, slo) => changeChain(draft, { slo_p99_ms: slo }), inputMode: "decimal", help: "Empty: no target." },
-  { field: "packet_bytes", label: "Mean packet size", unit: "bytes", parse: asNumber(0, "must be above 0"), get: (draft) => draft.packet_bytes, set: (draft, size) => changeChain(draft, { packet_bytes: size }), inputMode: "decimal" },
-  { field: "match.src", label: "Source", parse: asText, get: (draft) => draft.match.src, set: (draft, src) => changeMatch(draft, { src }), help: "Network such as 10.0.0.0/8; empty: any." },
-  { field: "match.dst", label: "Destination", parse: asText, get: (draft) => draft.match.dst, set: (draft, dst) => changeMatch(draft, { dst }) },
-  { field: "match.proto", label: "Protocol", choices: Object.fromEntries(PROTOCOLS.map((name) => [name, name || "any"])), get: (draft) => draft.match.proto, set: (draft, proto) => changeMatch(draft, { proto }) },
-  { field: "match.dst_port", label: "Destination ports", parse: asPorts, format: (ports) => ports.join(", "), get: (draft) => draft.match.dst_port, set: (draft, ports) => changeMatch(draft, { dst_port: ports }), help: "Such as 80, 443; empty: any." },
-  { field: "replan", label: "When measurements drift", choices: REPLANS, get: (draft) => draft.replan, set: (draft, replan) => changeChain(draft, { replan }) },
+  { field: "packet_bytes", isFolded: true, label: "Mean packet size", unit: "bytes", parse: asNumber(0, "must be above 0"), get: (draft) => draft.packet_bytes, set: (draft, size) => changeChain(draft, { packet_bytes: size }), inputMode: "decimal" },
+  { field: "match.src", isFolded: true, label: "Source", parse: asText, get: (draft) => draft.match.src, set: (draft, src) => changeMatch(draft, { src }), help: "Network such as 10.0.0.0/8; empty: any." },
+  { field: "match.dst", isFolded: true, label: "Destination", parse: asText, get: (draft) => draft.match.dst, set: (draft, dst) => changeMatch(draft, { dst }) },
+  { field: "match.proto", isFolded: true, label: "Protocol", choices: Object.fromEntries(PROTOCOLS.map((name) => [name, name || "any"])), get: (draft) => draft.match.proto, set: (draft, proto) => changeMatch(draft, { proto }) },
+  { field: "match.dst_port", isFolded: true, label: "Destination ports", parse: asPorts, format: (ports) => ports.join(", "), get: (draft) => draft.match.dst_port, set: (draft, ports) => changeMatch(draft, { dst_port: ports }), help: "Such as 80, 443; empty: any." },
+  { field: "replan", isFolded: true, label: "When measurements drift", choices: REPLANS, get: (draft) => draft.replan, set: (draft, replan) => changeChain(draft, { replan }) },
 ];
 
 function nfFields(index, types, servers) {
@@ -126,7 +126,8 @@ export class Settings {
     Object.assign(this, { chainHolder, nfHolder, push, nfKey: "", nfRows: [] });
     this.errors = new Map();
     this.chainRows = CHAIN_FIELDS.filter((row) => !row.isOnlyNew || isNew).map((row) => new FormField(row, push, this.errors));
-    chainHolder.replaceChildren(...this.chainRows.map((row) => row.element));
+    const elements = (isFolded) => this.chainRows.filter((row) => Boolean(row.row.isFolded) === isFolded).map((row) => row.element);
+    chainHolder.replaceChildren(...elements(false), make("details", { class: "field-long" }, make("summary", null, "Which packets take it, their size, and what to do on drift"), make("div", { class: "fields" }, ...elements(true))));
   }
 
   show({ draft, types, servers, selected, wordsOf }) {

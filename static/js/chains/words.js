@@ -36,8 +36,8 @@ export function change(before, now) {
 /** Verdicts of a pair: symbol, short word, and what it means. */
 export const VERDICTS = {
   ok: { symbol: "∥", word: "parallel", meaning: "side by side on one buffer, nothing is copied" },
-  copy_header: { symbol: "⧉", word: "header copy", meaning: "side by side; the later one gets a copy of the headers" },
-  copy_full: { symbol: "⧈", word: "full copy", meaning: "side by side; the later one gets a copy of the whole packet" },
+  copy_header: { symbol: "∥H", word: "header copy", meaning: "side by side; the later one gets a copy of the headers" },
+  copy_full: { symbol: "∥F", word: "full copy", meaning: "side by side; the later one gets a copy of the whole packet" },
   no: { symbol: "→", word: "in order", meaning: "must stay one after the other" },
 };
 
