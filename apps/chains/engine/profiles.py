@@ -69,4 +69,4 @@ class ActionProfile:
     @property
     def needs_payload(self) -> bool:
         """Whether a copy of the headers alone would not do."""
-        return self.changes_structure or not (self.reads | self.writes) <= HEADER_FIELDS
+        return self.changes_structure or not (self.reads | self.drop_reads | self.writes) <= HEADER_FIELDS
