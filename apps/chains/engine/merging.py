@@ -23,11 +23,13 @@ by XOR is wrong when two network functions write one field.
 from collections import Counter, deque
 from collections.abc import Sequence
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from apps.chains.engine.fields import Field
 from apps.chains.engine.operators import MergeRule
 from apps.chains.engine.packet import Packet
+from apps.chains.engine.packet_fields import GETTERS
 
 TIMEOUT_US: Final = 200_000
 ENTRIES_MAX: Final = 8192
@@ -86,27 +88,33 @@ def find_conflict(
     Branches that do not declare a field all hold its original value. Without ``original`` they are compared with each
     other, so a field that only one branch leaves alone cannot be checked, and of two that disagree both are suspects.
     """
-    for field in Field:
-        silent = [
-            index
-            for index, writes in enumerate(rule.writes)
-            if field not in writes and not (field is Field.PAYLOAD and branches[index].is_header_only)
-        ]
-        if original is None and len(silent) < 2:
-            continue
-        values = [branches[index].get(field) for index in silent]
+    for field, silent in _silent_branches(rule, 1 if original is not None else 2):
+        getter = GETTERS[field]
+        if field is Field.PAYLOAD:
+            silent = tuple(index for index in silent if not branches[index].is_header_only)
+        values = [getter(branches[index]) for index in silent]
         if original is not None:
-            expected = original.get(field)
-        elif values.count(values[0]) == len(values):
+            expected = getter(original)
+        elif not values or values.count(values[0]) == len(values):
             continue
         else:
             expected = max(values, key=values.count)
-        if original is None and values.count(expected) * 2 <= len(values):
-            return Conflict(field, silent[0], tuple(silent))
+            if values.count(expected) * 2 <= len(values):
+                return Conflict(field, silent[0], silent)
         suspects = tuple(index for index, value in zip(silent, values, strict=True) if value != expected)
         if suspects:
             return Conflict(field, suspects[0], suspects)
     return None
+
+
+@lru_cache(maxsize=1024)
+def _silent_branches(rule: MergeRule, count_min: int) -> tuple[tuple[Field, tuple[int, ...]], ...]:
+    """Return the fields that at least so many branches do not declare, and which branches these are."""
+    silent = {
+        field: tuple(index for index, writes in enumerate(rule.writes) if field not in writes)
+        for field in Field
+    }
+    return tuple((field, branches) for field, branches in silent.items() if len(branches) >= count_min)
 
 
 def undeclared_writes(before: Packet, after: Packet, writes: frozenset[Field]) -> tuple[Field, ...]:
@@ -244,7 +252,7 @@ class Merger:
     def snapshot(self) -> dict[str, object]:
         """Return all counters and the depth as JSON values."""
         return {
-            **{name: self.counters[name] for name in (*Fate, "table_full", "late")},
+            **{str(name): self.counters[name] for name in (*Fate, "table_full", "late")},
             "dropped_by": {str(index): count for index, count in sorted(self.dropped_by.items())},
             "lost_by": {str(index): count for index, count in sorted(self.lost_by.items())},
             "timed_out_by": {str(index): count for index, count in sorted(self.timed_out_by.items())},
@@ -263,15 +271,13 @@ class Merger:
     def _decide_ready(self, released: list[Released]) -> None:
         """Decide packets for as long as the heads alone tell."""
         queues = self._queues
-        while self.depth:
-            if not all(queues):
-                return
-            heads = [queue[0].packet_id for queue in queues]
+        while all(queues):
+            heads = [queue[0][0] for queue in queues]
             packet_id = min(heads)
-            lost = next((index for index, head in enumerate(heads) if head != packet_id), -1)
-            if lost < 0:
+            if max(heads) == packet_id:
                 released.append(self._merge(packet_id))
             else:
+                lost = next(index for index, head in enumerate(heads) if head != packet_id)
                 self.lost_by[lost] += 1
                 released.append(self._take_nil(packet_id, Fate.LOST, lost))
 
@@ -280,7 +286,7 @@ class Merger:
         self.depth -= len(entries)
         self.last_id = packet_id
         at_us = entries[0].at_us
-        packets = [entry.packet for entry in entries if entry.packet is not None]
+        packets = [entry[1] for entry in entries if entry[1] is not None]
         if len(packets) < len(entries):
             known = [entry.dropped_by for entry in entries if entry.packet is None and entry.dropped_by >= 0]
             dropped_by = min(known, default=-1)
