@@ -130,7 +130,7 @@ class _Compiler:
     def _block(self, node: Parallel, where: str, after: _Draft, branch: int, is_whole: bool) -> _Draft:
         wholes = [is_whole and copy != Copy.HEADER for copy in node.copies]
         ends = self._merges(node, wholes, after, branch)
-        groups = _groups(node, where)
+        groups = groups_of(node, where)
         home = where if len(groups) > 1 else groups[0][0]
         starts: dict[int, _Draft] = {}
         for server, members in groups:
@@ -181,7 +181,7 @@ class _Compiler:
         return _Input(indexes, any(wholes[member] for member in members))
 
 
-def _groups(node: Parallel, where: str) -> list[tuple[str, list[int]]]:
+def groups_of(node: Parallel, where: str) -> list[tuple[str, list[int]]]:
     """Return the branches by the server they start on; those that start on several start where the packet is."""
     groups: dict[str, list[int]] = {}
     for member, part in enumerate(node.branches):

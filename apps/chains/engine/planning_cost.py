@@ -1,0 +1,149 @@
+"""What the planner minimises: a time that adds up in series and composes in blocks, so that parts can be best by parts.
+
+A network function costs its mean time in queue and service. A series costs the sum, and a hop wherever the server
+changes. A block costs mirror and merge, and its branches T_i together
+
+    (T_1^p + ... + T_k^p)^(1/p)
+
+which is the mean of the last of them if they are Frechet-distributed with shape p, close to it for what queues give,
+and the maximum for p -> infinity, when times do not vary. The exponent is chosen per chain so that two equal branches
+cost what their fork-join is predicted to take (exponential, light load: 1.5 times one branch, p = 1.71). The form is
+associative and monotone in every branch: a branch that is better makes every plan around it better, which is why parts
+of plans may be optimised on their own. That the last branch is late because *times vary* is what makes full parallelism
+lose; a maximum of means would not see it.
+
+A block counts 1 / (1 - margin_ratio) of its time, so it is chosen exactly if it beats the best other way to do the
+same by the margin. Every branch is charged for its own copy, since an executor copies in any case.
+
+Where a block lives: it is mirrored and merged on one machine, its *home* (``Parallel.server``); each branch runs wholly
+on the home or wholly away from it. Branches that are away on one and the same server go there as one.
+
+Source: brief, "Beneficial". Deviation: the p-norm in place of the maximum, the home of a block; both ours.
+"""
+
+import math
+from dataclasses import dataclass
+from statistics import fmean
+
+from apps.chains.engine import latency
+from apps.chains.engine.chain import Chain, CostConstants
+from apps.chains.engine.compile import CLASSIFIER
+from apps.chains.engine.hybrid import Nf, Node, Parallel, Series, leaves
+
+
+@dataclass(frozen=True, slots=True)
+class PlanningCost:
+    """The figures the planner counts with, microseconds.
+
+    Args:
+        nf_us: per network function, in queue and service and to it and back on one server.
+        hop_us: from one machine to another.
+        block_us: mirror and merge of a block; header_us, full_us: per branch, with its copy.
+        exponent: p of the norm; inflation: 1 / (1 - margin_ratio).
+        needs_payload: per network function, whether a branch with it needs a full copy.
+    """
+
+    nf_us: tuple[float, ...]
+    hop_us: float
+    block_us: float
+    header_us: float
+    full_us: float
+    exponent: float
+    inflation: float
+    needs_payload: tuple[bool, ...]
+
+    def branch_us(self, indexes: list[int]) -> float:
+        """Return what a branch of these network functions costs besides their time."""
+        return self.full_us if any(self.needs_payload[index] for index in indexes) else self.header_us
+
+    def joined_us(self, branches_us: list[float]) -> float:
+        """Return the cost of a block from the costs of its branches, their own overhead included.
+
+        >>> PlanningCost((), 0, 0, 0, 0, 2, 1, ()).joined_us([3, 4])
+        5.0
+        """
+        most = max(branches_us)
+        powers = math.fsum(math.pow(us / most, self.exponent) for us in branches_us)
+        return (self.block_us + most * math.pow(powers, 1 / self.exponent)) * self.inflation
+
+
+def planning_cost(chain: Chain, constants: CostConstants) -> PlanningCost:
+    """Return the figures for a chain whose network functions are all below utilization 1.
+
+    Complexity: O(n).
+    """
+    times, spreads, rhos = [], [], []
+    for nf in chain.nfs:
+        wait = latency.mg1_wait(chain.rate_pps, nf.service.mean_us, nf.service.scv)
+        mean = nf.service.mean_us + wait.mean_us
+        variance = nf.service.scv * nf.service.mean_us**2 + wait.second_us2 - wait.mean_us**2
+        times.append(mean)
+        spreads.append(variance / mean**2)
+        rhos.append(wait.utilization)
+    shared = latency.shared_arrivals_factor(2, fmean(rhos), fmean(nf.service.scv for nf in chain.nfs))
+    # Heavy tails: the last of two takes up to their sum, never more.
+    added = min(0.95, math.sqrt(fmean(spreads)) / 2 * shared)
+    per_branch = constants.mirror_branch_us + constants.merge_branch_us
+    per_byte = constants.copy_us_per_kib / 1024
+    return PlanningCost(
+        nf_us=tuple(time + constants.local_hop_us for time in times),
+        hop_us=constants.hop_us,
+        block_us=constants.mirror_us + constants.merge_us,
+        header_us=per_branch + per_byte * chain.header_bytes,
+        full_us=per_branch + per_byte * chain.packet_bytes,
+        exponent=min(32.0, math.log(2) / math.log1p(added)) if added > 0 else 32.0,
+        inflation=1 / (1 - constants.margin_ratio),
+        needs_payload=tuple(nf.profile.needs_payload for nf in chain.nfs),
+    )
+
+
+def cost_us(costs: PlanningCost, root: Node) -> float:
+    """Return what a plan counts, from the classifier and back to it. Complexity: O(n)."""
+    spent, where = _cost(costs, root, CLASSIFIER)
+    return spent + (costs.hop_us if where != CLASSIFIER else 0.0)
+
+
+def _cost(costs: PlanningCost, node: Node, where: str) -> tuple[float, str]:
+    if isinstance(node, Nf):
+        return costs.nf_us[node.index] + (costs.hop_us if where != node.server else 0.0), node.server
+    if isinstance(node, Series):
+        total = 0.0
+        for part in node.parts:
+            spent, where = _cost(costs, part, where)
+            total += spent
+        return total, where
+    before = costs.hop_us if where != node.server else 0.0
+    return before + _block(costs, node.branches, node.server), node.server
+
+
+def _block(costs: PlanningCost, branches: tuple[Node, ...], home: str) -> float:
+    away: dict[str, list[Node]] = {}
+    for branch in branches:
+        only = machines(branch)
+        if home not in only and len(only) == 1:
+            away.setdefault(only.pop(), []).append(branch)
+    together = {server: members for server, members in away.items() if len(members) > 1}
+    times = [
+        2 * costs.hop_us + _block(costs, tuple(members), server) + _overhead(costs, members)
+        for server, members in together.items()
+    ]
+    grouped = {id(branch) for members in together.values() for branch in members}
+    for branch in branches:
+        if id(branch) not in grouped:
+            spent, where = _cost(costs, branch, home)
+            times.append(spent + (costs.hop_us if where != home else 0.0) + _overhead(costs, [branch]))
+    return costs.joined_us(times)
+
+
+def _overhead(costs: PlanningCost, branches: list[Node]) -> float:
+    return costs.branch_us([leaf.index for branch in branches for leaf in leaves(branch)])
+
+
+def machines(node: Node) -> set[str]:
+    """Return where network functions of a part run and blocks of it live."""
+    if isinstance(node, Nf):
+        return {node.server}
+    found = {node.server} if isinstance(node, Parallel) else set()
+    for child in node.parts if isinstance(node, Series) else node.branches:
+        found |= machines(child)
+    return found
