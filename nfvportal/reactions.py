@@ -5,6 +5,9 @@ REACTIONS: dict[str, tuple[str, ...]] = {
     "wan.link_failed": ("wan.record_failover", "wan.replan"),
     "wan.link_restored": ("wan.record_restore", "wan.replan"),
     "wan.gateway.state": ("wan.reconcile_state",),
+    "chains.undeclared_write": ("chains.record_undeclared_write",),
+    "chains.server.state": ("chains.reconcile_state",),
+    "chains.classifier.state": ("chains.reconcile_state",),
     "inventory.device_online": ("wan.refresh_agents",),
     "inventory.device_offline": ("wan.refresh_agents",),
     "lab.fault_started": ("wan.refresh_faults",),
@@ -15,5 +18,7 @@ REACTIONS: dict[str, tuple[str, ...]] = {
 SAMPLES: dict[str, str] = {
     "wan.gateway": "wan.ingest_gateway_samples",
     "wan.host": "wan.ingest_host_samples",
+    "chains.server": "chains.ingest_server_samples",
+    "chains.classifier": "chains.ingest_classifier_samples",
     "lab.traffic": "wan.ingest_traffic_samples",
 }

@@ -234,6 +234,10 @@ SPECTACULAR_SETTINGS = {
         "JobStateEnum": "nfvportal.jobs.models.JobState.values",
         "TokenStateEnum": "nfvportal.accounts.selectors.TOKEN_STATES",
         "WanLinkStateEnum": "apps.wan.events.LINK_STATES",
+        "ChainStatusEnum": "apps.chains.events.CHAIN_STATUSES",
+        "PlanKindEnum": "apps.chains.events.PLAN_KINDS",
+        "ChainAlarmKindEnum": "apps.chains.models.AlarmKind.values",
+        "DeploymentStatusEnum": "apps.chains.models.DeploymentStatus.values",
         "PacketFieldEnum": "apps.chains.events.PACKET_FIELDS",
     },
 }

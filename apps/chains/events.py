@@ -21,7 +21,7 @@ Telemetry (coalesced, four frames a second at most): ``hops`` -> ``{"rows": [Hop
 deployment; ``latency`` -> ``LatencyPoint``.
 """
 
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict, get_args
 
 from apps.chains.chain_definition import MatchJson, NfJson
 from apps.chains.engine.fields import Field
@@ -29,6 +29,10 @@ from apps.chains.engine.fields import Field
 PACKET_FIELDS = [field.value for field in Field]
 ChainStatusName = Literal["draft", "planned", "pending", "applying", "live", "failed", "removed"]
 SloStateName = Literal["none", "unknown", "met", "missed"]
+PlanKindName = Literal["plan", "infeasible"]
+CHAIN_STATUSES = get_args(ChainStatusName)
+SLO_STATES = get_args(SloStateName)
+PLAN_KINDS = get_args(PlanKindName)
 
 
 class NfTypeData(TypedDict):

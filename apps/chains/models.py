@@ -168,7 +168,10 @@ class Deployment(models.Model):
 
 
 class HopLatest(models.Model):
-    """The newest counters of one operator, as its device told them."""
+    """The newest counters of one operator, as its device told them.
+
+    ``recent`` holds the median latencies of the last seconds, oldest first, at most as many as calibration looks at.
+    """
 
     chain = models.ForeignKey(Chain, on_delete=models.CASCADE, related_name="hops")
     epoch = models.PositiveIntegerField()
@@ -176,6 +179,7 @@ class HopLatest(models.Model):
     device_name = models.CharField(max_length=64)
     at = models.DateTimeField()
     counters = models.JSONField()
+    recent = models.JSONField(default=list)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["chain", "epoch", "operator"], name="hop_once")]

@@ -208,6 +208,7 @@ def _capabilities(outbox: Outbox) -> dict[str, Any]:
         "mptcp": Path("/proc/sys/net/mptcp").is_dir(),
         "nexthop_objects": Path("/proc/sys/net/ipv4/nexthop_compat_mode").exists(),
         "realtime": can_schedule_realtime(),
+        "cores": len(os.sched_getaffinity(0)),
         "dropped_event_count": drops.event_count,
         "dropped_sample_count": drops.sample_count,
     }

@@ -7,6 +7,8 @@ SeverityName = Literal["info", "warning", "alarm"]
 SEVERITIES: dict[str, SeverityName] = {
     "wan.link_failed": "alarm",
     "wan.all_silent": "alarm",
+    "chains.undeclared_write": "alarm",
+    "chains.nf_restarted": "warning",
     "inventory.device_offline": "warning",
     "inventory.agent_refused": "warning",
 }

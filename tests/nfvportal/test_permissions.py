@@ -11,7 +11,7 @@ from django.test import Client
 from django.utils import timezone
 
 from apps.chains.chain_definition import definition_parse
-from apps.chains.models import ChainAlarm, NfType
+from apps.chains.models import ChainAlarm, Deployment, NfType, Plan
 from apps.chains.services.chains import chain_create
 from apps.wan.models import MapEpoch, SitePair, VirtualSubnet, WanLink
 from nfvportal.accounts.access import RANK, Role
@@ -87,7 +87,19 @@ REST: dict[str, dict[str, Rule]] = {
     },
     "/api/v1/chains/chains/analyse/": {"POST": Rule(OPERATOR, 400)},
     "/api/v1/chains/chains/import/": {"POST": Rule(OPERATOR, 400)},
+    "/api/v1/chains/chains/what-if/": {"POST": Rule(OPERATOR, 400)},
     "/api/v1/chains/chains/{name}/export/": READ,
+    "/api/v1/chains/chains/{name}/plan/": {"POST": Rule(OPERATOR, 202)},
+    "/api/v1/chains/chains/{name}/rollback/": {"POST": Rule(OPERATOR, 400)},  # nothing was live before
+    "/api/v1/chains/chains/{name}/remove/": {"POST": Rule(OPERATOR, 400)},  # it is not deployed
+    "/api/v1/chains/chains/{name}/trace/": {"POST": Rule(OPERATOR, 400)},
+    "/api/v1/chains/plans/": READ,
+    "/api/v1/chains/plans/{pk}/": READ,
+    "/api/v1/chains/plans/{pk}/diff/": {"GET": Rule(VIEWER, 400)},
+    "/api/v1/chains/plans/{pk}/apply/": {"POST": Rule(OPERATOR, 400)},  # the plan is infeasible
+    "/api/v1/chains/deployments/": READ,
+    "/api/v1/chains/deployments/{pk}/": READ,
+    "/api/v1/chains/charts/{slug}/": {"GET": Rule(VIEWER, 404)},
     "/api/v1/chains/chains/{name}/revisions/": READ,
     "/api/v1/chains/chains/{name}/restore/": {"POST": Rule(OPERATOR, 400)},
     "/api/v1/chains/chains/{name}/hops/": READ,
@@ -186,7 +198,14 @@ def _chain_things() -> dict[str, Any]:
     body = {"name": CHAIN, "rate_pps": 10, "nfs": [{"name": "monitor", "type": "monitor"}]}
     chain = chain_create(definition=definition_parse(body), actor=None)
     alarm = ChainAlarm.objects.create(chain=chain, kind="slo", message="slow", raised_at=timezone.now())
-    return {"/api/v1/chains/alarms/": alarm}
+    content = {"kind": "infeasible", "reason": "capacity", "witness": "no server", "pairs": [], "best": None}
+    plan = Plan.objects.create(chain=chain, chain_version=1, is_feasible=False, content=content, inputs={})
+    deployment = Deployment.objects.create(chain=chain, plan=plan, epoch=1, status="failed")
+    return {
+        "/api/v1/chains/alarms/": alarm,
+        "/api/v1/chains/plans/": plan,
+        "/api/v1/chains/deployments/": deployment,
+    }
 
 
 def _own_token(client: Client) -> int:

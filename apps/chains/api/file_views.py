@@ -13,8 +13,8 @@ from rest_framework.viewsets import GenericViewSet
 
 from apps.chains.api.serializers import (
     ChainBodySerializer,
-    ChainSerializer,
     ChainImportSerializer,
+    ChainSerializer,
     VerdictsSerializer,
 )
 from apps.chains.chain_export import CONTENT_TYPES, FORMATS, chain_export

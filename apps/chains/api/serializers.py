@@ -1,12 +1,12 @@
 """REST shapes of ``chains``. Bodies are checked by ``chain_definition``; the fields here describe them."""
 
-from typing import Any, get_args
+from typing import Any
 
 from rest_framework import serializers
 
 from apps.chains.chain_definition import PROTOCOLS, REPLANS, definition_parse, servers_parse
 from apps.chains.engine.profiles import Flag, StateScope
-from apps.chains.events import PACKET_FIELDS, ChainStatusName, SloStateName
+from apps.chains.events import CHAIN_STATUSES, PACKET_FIELDS, PLAN_KINDS, SLO_STATES
 from apps.chains.models import (
     AlarmKind,
     Chain,
@@ -26,11 +26,10 @@ from apps.chains.selectors import (
     plan_data,
     plan_summary,
 )
+from apps.chains.services.calibration import comparison_of
 from apps.chains.services.nf_types import nf_type_parse
 from nfvportal.rest.strict import StrictSerializer
 
-STATUSES = get_args(ChainStatusName)
-SLO_STATES = get_args(SloStateName)
 STATE_SCOPES = [scope.value for scope in StateScope]
 FLAGS = [flag.value for flag in Flag]
 
@@ -129,6 +128,17 @@ class DeploymentSerializer(serializers.Serializer[Deployment]):
         return dict(deployment_data(instance))
 
 
+class DeploymentDetailSerializer(DeploymentSerializer):
+    """A plan on the devices, with what was predicted beside what is measured (while packets take it)."""
+
+    comparison = serializers.DictField(allow_null=True)
+
+    def to_representation(self, instance: Deployment) -> dict[str, Any]:
+        """Return the same data as the live stream, and the comparison."""
+        comparison = comparison_of(instance) if instance.is_active else None
+        return {**deployment_data(instance), "comparison": comparison}
+
+
 class ChainBodySerializer(serializers.Serializer[Any]):
     """A chain as people write it."""
 
@@ -187,7 +197,7 @@ class ChainRowSerializer(ChainSerializer):
     """A chain in the list: also where it stands and what it does now."""
 
     nf_types = serializers.ListField(child=serializers.CharField(), read_only=True)
-    status = serializers.ChoiceField(choices=STATUSES, read_only=True)
+    status = serializers.ChoiceField(choices=CHAIN_STATUSES, read_only=True)
     slo_state = serializers.ChoiceField(choices=SLO_STATES, read_only=True)
     alarm_count = serializers.IntegerField(read_only=True)
     at_s = serializers.FloatField(allow_null=True, read_only=True)
@@ -216,7 +226,7 @@ class RestoreSerializer(StrictSerializer):
 class PlanSerializer(serializers.Serializer[Plan]):
     """A plan (``kind`` plan) with its proof, or why there is none (``kind`` infeasible)."""
 
-    kind = serializers.ChoiceField(choices=["plan", "infeasible"])
+    kind = serializers.ChoiceField(choices=PLAN_KINDS)
     id = serializers.IntegerField()
     chain = serializers.CharField()
     chain_version = serializers.IntegerField()
@@ -249,7 +259,7 @@ class PlanRowSerializer(serializers.Serializer[Plan]):
     """A plan in a list."""
 
     id = serializers.IntegerField()
-    kind = serializers.ChoiceField(choices=["plan", "infeasible"])
+    kind = serializers.ChoiceField(choices=PLAN_KINDS)
     chain = serializers.CharField()
     chain_version = serializers.IntegerField()
     note = serializers.CharField()

@@ -1,11 +1,17 @@
 """REST addresses of ``chains``."""
 
+from django.urls import path
 from rest_framework.routers import SimpleRouter
 
-from apps.chains.api import views
+from apps.chains.api import plan_views, views
 
 router = SimpleRouter()
 router.register("nf-types", views.NfTypeViewSet, basename="nf-type")
 router.register("chains", views.ChainViewSet, basename="chain")
+router.register("plans", plan_views.PlanViewSet, basename="chain-plan")
+router.register("deployments", plan_views.DeploymentViewSet, basename="chain-deployment")
 router.register("alarms", views.AlarmViewSet, basename="chain-alarm")
-urlpatterns = router.urls
+urlpatterns = [
+    *router.urls,
+    path("charts/<slug:slug>/", plan_views.ChartView.as_view(), name="chains-chart"),
+]

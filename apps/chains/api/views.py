@@ -12,6 +12,7 @@ from rest_framework.response import Response
 
 from apps.chains import selectors
 from apps.chains.api.file_views import ChainFiles
+from apps.chains.api.plan_views import ChainWork
 from apps.chains.api.serializers import (
     AlarmSerializer,
     ChainBodySerializer,
@@ -108,7 +109,7 @@ class NfTypeViewSet(VersionedViewSet):
     update=extend_schema(request=ChainBodySerializer, responses=ChainSerializer, parameters=[IF_MATCH]),
     destroy=extend_schema(parameters=[IF_MATCH], responses={204: None}),
 )
-class ChainViewSet(ChainFiles, VersionedViewSet):
+class ChainViewSet(ChainFiles, ChainWork, VersionedViewSet):
     """Chains as their operators drew them."""
 
     serializer_class = ChainSerializer

@@ -1,0 +1,202 @@
+"""Desired states of classifier, servers and switch, made from the deployments that are installed and active.
+
+A spec says everything a device shall hold, so pushing twice changes nothing, and whoever pushes last is right: the
+advisory lock makes sure that who pushes later has read later.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import ip_network
+from typing import Any, Final
+
+from django.db import connection, transaction
+
+from apps.chains.engine.compile import CLASSIFIER, compile_plan
+from apps.chains.engine.operators import OperatorKind, OperatorTable
+from apps.chains.mapping import planned_chain, planned_root
+from apps.chains.models import Chain, Deployment, NfType
+from nfvportal.inventory.models import Device, Interface
+from nfvportal.inventory.services import desired_state_set
+from nfvportal.lib.errors import InvalidInputError
+
+CLASSIFIER_ROLE: Final = "chains.classifier"
+SERVER_ROLE: Final = "chains.server"
+SWITCH_ROLE: Final = "chains.switch"
+FABRIC: Final = "fabric"
+INGRESS, EGRESS = "ingress", "egress"
+TIMEOUT_US: Final = 200_000
+_PUSH_LOCK: Final = 0x636861696E73  # "chains"
+
+
+@dataclass(frozen=True, slots=True)
+class Fabric:
+    """The devices that can carry chains. ``macs``: name in operator tables -> address on the fabric."""
+
+    classifier: Device
+    servers: dict[str, Device]
+    switches: tuple[Device, ...]
+    macs: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """One deployment as devices need it."""
+
+    chain: Chain
+    deployment: Deployment
+    table: OperatorTable
+    names: tuple[str, ...]
+    nfs: tuple[dict[str, Any], ...]
+
+    @property
+    def servers(self) -> set[str]:
+        """Names of the servers that take part."""
+        return servers_of(self.table)
+
+
+def servers_of(table: OperatorTable) -> set[str]:
+    """Return the servers of an operator table, without the classifier."""
+    return {operator.server for operator in table.operators} - {CLASSIFIER}
+
+
+def fabric_find() -> Fabric:
+    """Return the devices that can carry chains.
+
+    Raises:
+        InvalidInputError: there is no classifier.
+    """
+    devices = Device.objects.order_by("name")
+    classifier = devices.filter(roles__contains=[CLASSIFIER_ROLE]).first()
+    if classifier is None:
+        raise InvalidInputError("", f"no device has the role {CLASSIFIER_ROLE}")
+    servers = {device.name: device for device in devices.filter(roles__contains=[SERVER_ROLE])}
+    macs = {}
+    for row in Interface.objects.filter(
+        name=FABRIC, device__in=[classifier, *servers.values()]
+    ).select_related("device"):
+        macs[CLASSIFIER if row.device_id == classifier.pk else row.device.name] = row.mac
+    switches = tuple(devices.filter(roles__contains=[SWITCH_ROLE]))
+    return Fabric(classifier, servers, switches, macs)
+
+
+def specs_push() -> None:
+    """Give every device what it shall hold now. Call it in the transaction that changed deployments."""
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_PUSH_LOCK])
+        fabric = fabric_find()
+        rows = installed_list()
+        for name, device in fabric.servers.items():
+            _set(device, SERVER_ROLE, server_spec(name, rows, fabric.macs))
+        for device in fabric.switches:
+            _set(device, SWITCH_ROLE, switch_spec(rows, fabric.macs))
+        _set(fabric.classifier, CLASSIFIER_ROLE, classifier_spec(rows, fabric.macs))
+
+
+def _set(device: Device, role: str, spec: dict[str, Any]) -> None:
+    desired_state_set(device=device, role=role, spec=spec)
+
+
+def installed_list() -> list[Installed]:
+    """Return the deployments that devices hold, by path and epoch."""
+    rows = (
+        Deployment.objects.filter(is_installed=True)
+        .select_related("chain", "plan")
+        .order_by("chain__path", "epoch")
+    )
+    types = dict(NfType.objects.values_list("slug", "implementation"))
+    return [_installed(row, types) for row in rows]
+
+
+def _installed(row: Deployment, types: dict[str, str]) -> Installed:
+    chain = planned_chain(row.plan)
+    table = compile_plan(chain, planned_root(row.plan))
+    nfs = tuple({"type": types.get(nf.type, ""), "params": dict(nf.params)} for nf in chain.nfs)
+    return Installed(row.chain, row, table, tuple(nf.name for nf in chain.nfs), nfs)
+
+
+def server_spec(name: str, rows: Sequence[Installed], macs: dict[str, str]) -> dict[str, Any]:
+    """Return the spec of ``chains.server`` for one server.
+
+    A network function is one process for all epochs of its chain on that server, so it is listed once, by the newest
+    epoch that places it there.
+    """
+    here = [row for row in rows if name in row.servers]
+    instances: dict[str, dict[str, Any]] = {}
+    for row in here:
+        for operator in row.table.operators:
+            if operator.kind == OperatorKind.NF and operator.server == name:
+                assert operator.nf_index is not None
+                nf = _nf_spec(row, operator.nf_index)
+                instances[nf["instance"]] = nf
+    return {
+        "fabric": FABRIC,
+        "paths": [path_spec(row, macs) for row in here],
+        "nfs": [instances[key] for key in sorted(instances)],
+    }
+
+
+def _nf_spec(row: Installed, index: int) -> dict[str, Any]:
+    return {
+        "instance": f"{row.chain.name}/{row.names[index]}",
+        **row.nfs[index],
+        "path": row.chain.path,
+        "nf_index": index,
+    }
+
+
+def path_spec(row: Installed, macs: dict[str, str]) -> dict[str, Any]:
+    """Return one epoch of one path, with the addresses of everybody who takes part."""
+    from apps.chains.engine.operators import operator_table_to_json
+
+    table = operator_table_to_json(row.table)
+    return {
+        "path": row.chain.path,
+        "epoch": row.deployment.epoch,
+        "chain": row.chain.name,
+        "operators": table["operators"],
+        "first": table["first"],
+        "peers": {name: macs[name] for name in sorted({*row.servers, CLASSIFIER}) if macs.get(name)},
+        "timeout_us": TIMEOUT_US,
+        "is_checked": True,
+    }
+
+
+def classifier_spec(rows: Sequence[Installed], macs: dict[str, str]) -> dict[str, Any]:
+    """Return the spec of ``chains.classifier``. Of rules that match the same packet the most specific comes first."""
+    active = [row for row in rows if row.deployment.is_active]
+    spec: dict[str, Any] = {
+        "fabric": FABRIC,
+        "ingress": INGRESS,
+        "egress": EGRESS,
+        "rules": [
+            {"path": row.chain.path, "match": match_of(row)} for row in sorted(active, key=_specificity)
+        ],
+        "paths": [path_spec(row, macs) for row in rows],
+        "active": {str(row.chain.path): row.deployment.epoch for row in active},
+    }
+    traced = [row for row in active if row.chain.trace_nonce]
+    if traced:
+        spec["trace"] = {"path": traced[0].chain.path, "count": 1, "nonce": traced[0].chain.trace_nonce}
+    return spec
+
+
+def switch_spec(rows: Sequence[Installed], macs: dict[str, str]) -> dict[str, Any]:
+    """Return the spec of ``chains.switch``: who is on the fabric and which paths cross it."""
+    return {
+        "peers": dict(sorted(macs.items())),
+        "paths": [path_spec(row, macs) for row in rows],
+        "active": {str(row.chain.path): row.deployment.epoch for row in rows if row.deployment.is_active},
+    }
+
+
+def match_of(row: Installed) -> dict[str, Any]:
+    """Return which packets take a deployed chain: as it was planned, not as it is drawn meanwhile."""
+    return dict(row.deployment.plan.content.get("match", {}))
+
+
+def _specificity(row: Installed) -> tuple[int, int]:
+    match = match_of(row)
+    bits = sum(ip_network(match[side]).prefixlen for side in ("src", "dst") if side in match)
+    bits += 8 * ("proto" in match) + 16 * ("dst_port" in match)
+    return -bits, row.chain.path or 0
