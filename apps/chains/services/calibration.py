@@ -17,6 +17,7 @@ from apps.chains.engine.chain import Chain as EngineChain
 from apps.chains.engine.chain import CostConstants, Server, ServiceTime
 from apps.chains.engine.compile import compile_plan
 from apps.chains.engine.operators import Operator, OperatorKind
+from apps.chains.engine.planner import predict
 from apps.chains.mapping import planned_chain, planned_root
 from apps.chains.models import Deployment, HopLatest, LatencySample
 from apps.chains.plan_json import constants_from_json
@@ -148,8 +149,6 @@ def calibrate(row: Deployment, measured: Measured) -> CostConstants:
         return constants
     servers = tuple(Server(**server) for server in row.plan.content["candidates"])
     real = chain_as_measured(row, measured)
-    from apps.chains.engine.planner import predict
-
     predicted = predict(real, root, servers, constants)
     if not math.isfinite(predicted.p50_us):
         return constants

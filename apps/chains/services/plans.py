@@ -13,6 +13,7 @@ from apps.chains.engine.chain import Chain as EngineChain
 from apps.chains.engine.chain import CostConstants, Server
 from apps.chains.engine.hybrid import Plan as EnginePlan
 from apps.chains.engine.hybrid import leaves
+from apps.chains.engine.planner import hybridize
 from apps.chains.mapping import definition_of, engine_chain, planned_chain, planned_root, server_of
 from apps.chains.models import Chain, Deployment, Plan
 from apps.chains.plan_json import answer_to_json, chain_to_json, pairs_to_json, servers_from_json
@@ -165,8 +166,6 @@ def _answer(
             "pairs": pairs_to_json(chain, matrix),
         }
         return content, False
-    from apps.chains.engine.planner import hybridize
-
     answer = hybridize(chain, servers, constants, usage=usage)
     return answer_to_json(answer, chain, matrix), isinstance(answer, EnginePlan)
 

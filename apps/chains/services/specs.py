@@ -12,7 +12,7 @@ from typing import Any, Final
 from django.db import connection, transaction
 
 from apps.chains.engine.compile import CLASSIFIER, compile_plan
-from apps.chains.engine.operators import OperatorKind, OperatorTable
+from apps.chains.engine.operators import OperatorKind, OperatorTable, operator_table_to_json
 from apps.chains.mapping import planned_chain, planned_root
 from apps.chains.models import Chain, Deployment, NfType
 from nfvportal.inventory.models import Device, Interface
@@ -147,8 +147,6 @@ def _nf_spec(row: Installed, index: int) -> dict[str, Any]:
 
 def path_spec(row: Installed, macs: dict[str, str]) -> dict[str, Any]:
     """Return one epoch of one path, with the addresses of everybody who takes part."""
-    from apps.chains.engine.operators import operator_table_to_json
-
     table = operator_table_to_json(row.table)
     return {
         "path": row.chain.path,
