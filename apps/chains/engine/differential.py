@@ -8,9 +8,10 @@ A packet that changes its server is parsed again from its bytes, as it would be 
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
+from apps.chains.engine.analysis import decrements_ttl
 from apps.chains.engine.chain import Chain
 from apps.chains.engine.compile import CLASSIFIER, compile_plan
 from apps.chains.engine.hybrid import Copy, Node, Parallel, Series
@@ -19,6 +20,7 @@ from apps.chains.engine.nfs.network_function import NetworkFunction, State
 from apps.chains.engine.nfs.registry import MAKERS, make_nf
 from apps.chains.engine.operators import Hop, Operator, OperatorKind, OperatorTable
 from apps.chains.engine.packet import Packet, parse
+from apps.chains.engine.profiles import ActionProfile
 from apps.chains.engine.synthetic_nf import SyntheticNf, random_chain, random_root, synthetic_nfs
 from apps.chains.engine.traffic_mix import TrafficMix, TrafficSource
 
@@ -26,6 +28,7 @@ SERVERS: Final = ("a", "b", "c")
 _FRAMES: Final = 2000
 
 TimedFrame = tuple[int, bytes]
+Declare = Callable[[ActionProfile], ActionProfile]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +88,16 @@ class _TableRun:
         table: OperatorTable,
         nfs: Sequence[NetworkFunction],
         rng: random.Random | None,
-        is_checked: bool,
+        has_shared_buffers: bool,
     ) -> None:
         self.table = table
+        self.has_shared_buffers = has_shared_buffers
         self.nfs = nfs
         self.rng = rng
         self.outputs: list[tuple[int, bytes | None]] = []
         self.queues: dict[int, deque[_Item]] = {operator.id: deque() for operator in table.operators}
         self.mergers = {
-            operator.id: Merger(operator.merge, is_checked=is_checked)
+            operator.id: Merger(operator.merge, is_checked=not has_shared_buffers)
             for operator in table.operators
             if operator.merge is not None
         }
@@ -130,12 +134,16 @@ class _TableRun:
             self._send(operator.server, operator.next[0], item)
 
     def _mirror(self, operator: Operator, item: _Item) -> None:
-        """Give every branch bytes of its own. The last one takes what is there, unless it gets headers only."""
+        """Give every branch bytes of its own (or one buffer to all that share); the last takes what is there."""
         last = len(operator.next) - 1
+        shared: Packet | None = None
         for place, hop in enumerate(operator.next):
             packet = item.packet
             if packet is not None and hop.copy is Copy.HEADER:
                 packet = packet.header_copy()
+            elif packet is not None and hop.copy is Copy.SHARED and self.has_shared_buffers:
+                shared = shared or (packet if place == last else packet.copy())
+                packet = shared
             elif packet is not None and place != last:
                 packet = packet.copy()
             self._send(operator.server, hop, _Item(item.number, item.at_us, packet, 0, item.dropped_by))
@@ -153,17 +161,22 @@ def run_table(
     packets: Sequence[TimedFrame],
     *,
     schedule_seed: int | None = None,
-    is_checked: bool = True,
+    has_shared_buffers: bool = False,
 ) -> Outcome:
     """Return what a plan makes of packets.
+
+    Two ways to treat branches that need no copy, and both must be right: with bytes of their own (as processes
+    on real servers have them; merges then look for undeclared changes and drop what has one), or all on one
+    buffer (what a plan means by "without a copy"; only where no network function decrements the TTL, since
+    the merge adds up decrements).
 
     Args:
         nfs: network functions by their index in the chain.
         schedule_seed: which of the possible schedules; ``None``: every packet goes through before the next one comes.
-        is_checked: whether merges look for undeclared changes, and drop what has one.
+        has_shared_buffers: the second way.
     """
     rng = None if schedule_seed is None else random.Random(schedule_seed)  # noqa: S311 - not a secret
-    run = _TableRun(table, nfs, rng, is_checked)
+    run = _TableRun(table, nfs, rng, has_shared_buffers)
     run.run(packets)
     return Outcome(tuple(run.outputs), tuple(nf.state() for nf in nfs))
 
@@ -216,29 +229,46 @@ def verify_plan(
     packets: Sequence[TimedFrame],
     *,
     schedule_seed: int | None = None,
-    make_nfs: Callable[[Chain], Sequence[NetworkFunction]] = chain_nfs,
+    has_shared_buffers: bool = False,
+    make_nfs: Callable[[], Sequence[NetworkFunction]] | None = None,
 ) -> Difference | None:
     """Return the first difference between a chain and its plan on packets, ``None`` when there is none.
 
     Two network functions with one shared state keep their order for each packet. But no chain whose parts work
     at the same time, sequential or not, keeps it between packets (the second may handle packet 1 after the first
     handled packet 2), so chains that have such a pair run packet by packet here.
+
+    Args:
+        make_nfs: makes the network functions anew; ``None``: ``chain_nfs``.
     """
     shared = [nf.profile.shared_state for nf in chain.nfs if nf.profile.shared_state]
     if len(set(shared)) < len(shared):
         schedule_seed = None
-    expected = run_sequential(make_nfs(chain), packets)
-    found = run_table(compile_plan(chain, root), make_nfs(chain), packets, schedule_seed=schedule_seed)
+    make_nfs = make_nfs or (lambda: chain_nfs(chain))
+    expected = run_sequential(make_nfs(), packets)
+    found = run_table(
+        compile_plan(chain, root),
+        make_nfs(),
+        packets,
+        schedule_seed=schedule_seed,
+        has_shared_buffers=has_shared_buffers and not any(decrements_ttl(nf.profile) for nf in chain.nfs),
+    )
     advisory = frozenset(index for index, nf in enumerate(chain.nfs) if nf.is_state_advisory)
     return compare(expected, found, ignored_states=advisory)
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One random case; ``seed`` makes it again."""
+    """One random case; ``seed`` makes it again.
+
+    Args:
+        chain: what the network functions really do; ``declared``: what the planner is told (the same, but in mutants).
+        root: a plan of what is declared.
+    """
 
     seed: int
     chain: Chain
+    declared: Chain
     root: Node
     packets: tuple[TimedFrame, ...]
 
@@ -267,16 +297,32 @@ def case_frames(seed: int) -> list[bytes]:
     return list(TrafficSource(mix, seed).frames(_FRAMES))
 
 
-def make_case(seed: int, frames: Sequence[bytes]) -> Case:
-    """Return the case of a seed."""
+def make_case(seed: int, frames: Sequence[bytes], declare: Declare | None = None) -> Case:
+    """Return the case of a seed; ``declare`` makes the planner see other profiles than the truth."""
     rng = random.Random(seed)  # noqa: S311 - not a secret
     chain = random_chain(rng, rng.choice((2, 2, 3, 3, 4, 5, 6)))
-    root = random_root(rng, chain, SERVERS[: rng.randint(1, 3)], (*SERVERS, CLASSIFIER))
+    declared = chain
+    if declare is not None:
+        nfs = tuple(replace(nf, profile=declare(nf.profile)) for nf in chain.nfs)
+        declared = replace(chain, nfs=nfs)
+    root = random_root(rng, declared, SERVERS[: rng.randint(1, 3)], (*SERVERS, CLASSIFIER))
     at_us, packets = 0, []
     for _ in range(rng.randint(2, 5)):
         at_us += rng.randrange(1, 1000)
         packets.append((at_us, rng.choice(frames)))
-    return Case(seed, chain, root, tuple(packets))
+    return Case(seed, chain, declared, root, tuple(packets))
+
+
+def run_case(case: Case) -> Difference | None:
+    """Return the difference in one case, ``None`` when there is none; cases take turns in sharing buffers."""
+    return verify_plan(
+        case.declared,
+        case.root,
+        case.packets,
+        schedule_seed=case.seed,
+        has_shared_buffers=case.seed % 2 == 1,
+        make_nfs=lambda: synthetic_nfs(case.chain),
+    )
 
 
 def has_parallel(node: Node) -> bool:
@@ -293,9 +339,7 @@ def run_cases(count: int, seed: int, *, frames: Sequence[bytes] | None = None) -
         case = make_case(number, frames)
         parallel += has_parallel(case.root)
         packets += len(case.packets)
-        difference = verify_plan(
-            case.chain, case.root, case.packets, schedule_seed=number, make_nfs=synthetic_nfs
-        )
+        difference = run_case(case)
         if difference is not None:
             found += 1
             if len(differences) < 10:
