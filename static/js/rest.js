@@ -4,7 +4,8 @@
 export class ProblemError extends Error {
   constructor(status, problem) {
     const fields = (problem?.errors ?? []).map((error) => `${error.field}: ${error.limit}`);
-    super([problem?.detail || problem?.title || `the portal answered ${status}`, ...fields].join("; "));
+    const detail = problem?.detail || problem?.title || `the portal answered ${status}`;
+    super([detail, ...fields.filter((words) => !detail.includes(words))].join("; "));
     this.status = status;
     this.problem = problem;
   }

@@ -44,7 +44,10 @@ export function askMerge(dialog, { base, mine, theirs, who }) {
   dialog.returnValue = "";
   dialog.showModal();
   return new Promise((resolve) => {
-    dialog.onclose = () => resolve(dialog.returnValue === "save" && isDecided(rows) ? mergedOf(rows, mine, theirs) : null);
+    dialog.onclose = () => {
+      find("tbody", dialog).replaceChildren();
+      resolve(dialog.returnValue === "save" && isDecided(rows) ? mergedOf(rows, mine, theirs) : null);
+    };
   });
 }
 
