@@ -1,4 +1,4 @@
-"""The demo inventory: the devices of the lab's topology ``branch``, with their tokens. Safe to repeat."""
+"""The demo inventory: the devices of the lab's topologies, with their tokens. Safe to repeat."""
 
 from importlib import import_module
 from pathlib import Path
@@ -9,8 +9,8 @@ from nfvportal.inventory import services
 from nfvportal.inventory.models import Device, DeviceKind, Interface, Link, LinkKind, Site
 from nfvportal.lab.topology import Node, NodeKind, Topology, load_topology
 
-TOPOLOGY = "branch"
-SITES = {"branch": "Branch office", "hq": "Headquarters"}
+TOPOLOGIES = ("branch", "datacenter")
+SITES = {"branch": "Branch office", "hq": "Headquarters", "datacenter": "Data centre"}
 HQ_NODES = {"gw-b", "hq-server"}
 PROVIDERS = {"fiber": "Northline", "dsl": "Copperband", "lte": "Airwave"}
 LAN_RATE_BPS = 1_000_000_000
@@ -18,6 +18,8 @@ KINDS: dict[NodeKind, DeviceKind] = {
     "host": DeviceKind.HOST,
     "gateway": DeviceKind.GATEWAY,
     "bridge": DeviceKind.SWITCH,
+    "middlebox": DeviceKind.GATEWAY,
+    "server": DeviceKind.SERVER,
 }
 
 # TABLE: seeds of the apps, run in this order after the inventory's own.
@@ -30,17 +32,17 @@ def seed_demo(agents_dir: Path) -> None:
     Args:
         agents_dir: token files are written to ``<agents_dir>/<device>/token``, readable by the owner only.
     """
-    topology = load_topology(TOPOLOGY)
+    topologies = [load_topology(name) for name in TOPOLOGIES]
     with transaction.atomic():
         sites = {
             name: Site.objects.get_or_create(name=name, defaults={"title": t})[0] for name, t in SITES.items()
         }
-        for node in topology.nodes:
-            _seed_device(node, sites["hq" if node.name in HQ_NODES else "branch"])
-        _seed_links(topology)
-        for device in Device.objects.exclude(roles=[]).filter(
-            name__in=[node.name for node in topology.nodes]
-        ):
+        for topology in topologies:
+            for node in topology.nodes:
+                _seed_device(node, sites["hq" if node.name in HQ_NODES else topology.name])
+            _seed_links(topology)
+        names = [node.name for topology in topologies for node in topology.nodes]
+        for device in Device.objects.exclude(roles=[]).filter(name__in=names):
             device_token_ensure(device, agents_dir)
         for dotted in APP_SEEDS:
             module, _, function = dotted.partition(":")
@@ -64,7 +66,9 @@ def _seed_device(node: Node, site: Site) -> None:
     )
     for interface in node.interfaces:
         Interface.objects.get_or_create(
-            device=device, name=interface.name, defaults={"addresses": list(interface.addresses)}
+            device=device,
+            name=interface.name,
+            defaults={"addresses": list(interface.addresses), "mac": interface.mac},
         )
 
 

@@ -98,7 +98,7 @@ def bring_up(topology: Topology) -> Network:
     commands = [
         command
         for link in topology.links
-        for command in _link_commands(link, ports.get(link.name), namespace_fds, indexes)
+        for command in _link_commands(topology, link, ports.get(link.name), namespace_fds, indexes)
     ]
     _ip_batch(commands, tuple(namespace_fds.values()))
     for pair in ports.values():
@@ -116,13 +116,21 @@ def bring_up(topology: Topology) -> Network:
 
 
 def _link_commands(
-    link: Link, ports: RelayPorts | None, namespace_fds: dict[str, int], indexes: Iterator[int]
+    topology: Topology,
+    link: Link,
+    ports: RelayPorts | None,
+    namespace_fds: dict[str, int],
+    indexes: Iterator[int],
 ) -> list[str]:
+    mtu = f" mtu {link.mtu}" if link.mtu else ""
+
     def end(name: str, place: str = "") -> str:
-        return f"name {name} index {next(indexes)}{place}"
+        return f"name {name} index {next(indexes)}{mtu}{place}"
 
     def node_end(link_end: LinkEnd) -> str:
-        return end(link_end.interface, f" netns /proc/self/fd/{namespace_fds[link_end.node]}")
+        mac = topology.interface(link_end).mac
+        address = f" address {mac}" if mac else ""
+        return end(link_end.interface, f"{address} netns /proc/self/fd/{namespace_fds[link_end.node]}")
 
     if ports is None:
         return [f"link add {node_end(link.a)} type veth peer {node_end(link.b)}"]

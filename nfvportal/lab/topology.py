@@ -25,16 +25,23 @@ INTERFACE_WORDS_TAKEN = frozenset(
     {"all", "default", "dev", "lo", "name", "peer", "type", "up", "down", "via", "group"}
 )
 
-NodeKind = Literal["host", "gateway", "bridge"]
-NODE_KINDS = ("host", "gateway", "bridge")
+MAC_PATTERN = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+MTU_MIN, MTU_MAX = 1280, 9000
+RELAY_MTU_MAX = 2030
+
+NodeKind = Literal["host", "gateway", "bridge", "middlebox", "server"]
+NODE_KINDS = ("host", "gateway", "bridge", "middlebox", "server")
+# Through these, frames pass only by what their agents do: nothing is expected to pass when the lab comes up.
+AGENT_KINDS = ("middlebox", "server")
 
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """One interface of a node, with the addresses the lab gives it (``10.1.1.10/24``)."""
+    """One interface of a node, with the addresses the lab gives it (``10.1.1.10/24``); ``mac`` empty for any."""
 
     name: str
     addresses: tuple[str, ...] = ()
+    mac: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +55,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One network namespace. A bridge joins all its interfaces; a gateway forwards."""
+    """One network namespace. A bridge joins all its interfaces; a gateway forwards; see ``AGENT_KINDS``."""
 
     name: str
     kind: NodeKind
@@ -95,12 +102,13 @@ class LinkShape:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A link between two ends; ``shape`` is ``None`` for a plain wire."""
+    """A link between two ends; ``shape`` is ``None`` for a plain wire, ``mtu`` for the kernel's default of 1500."""
 
     name: str
     a: LinkEnd
     b: LinkEnd
     shape: LinkShape | None = None
+    mtu: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,11 +142,33 @@ class Topology:
                 return link
         raise InvalidInputError("link", f"must be one of {', '.join(link.name for link in self.links)}")
 
+    def interface(self, end: LinkEnd) -> Interface:
+        """Return the interface that a link of this topology is plugged into."""
+        return next(
+            interface for interface in self.node(end.node).interfaces if interface.name == end.interface
+        )
+
     @property
     def host_pairs(self) -> tuple[tuple[Node, Node], ...]:
-        """Every ordered pair of hosts that have an address: who must be able to reach whom."""
+        """Every ordered pair of hosts that have an address and can reach each other without an agent's help."""
+        parts = self._parts()
         hosts = [node for node in self.nodes if node.kind == "host" and node.address]
-        return tuple((source, target) for source in hosts for target in hosts if source is not target)
+        return tuple(
+            (source, target)
+            for source in hosts
+            for target in hosts
+            if source is not target and parts[source.name] == parts[target.name]
+        )
+
+    def _parts(self) -> dict[str, str]:
+        """Return, per node, a name that all nodes joined to it share when agents do nothing."""
+        part = {node.name: node.name for node in self.nodes}
+        passive = {node.name for node in self.nodes if node.kind not in AGENT_KINDS}
+        for link in self.links:
+            if link.a.node in passive and link.b.node in passive:
+                kept, gone = part[link.a.node], part[link.b.node]
+                part = {name: kept if value == gone else value for name, value in part.items()}
+        return part
 
 
 def list_topologies(directory: Path = TOPOLOGIES) -> list[str]:
@@ -209,11 +239,14 @@ def _node(name: str, value: object, field: str) -> Node:
 def _interface(name: str, value: object, field: str) -> Interface:
     if name in INTERFACE_WORDS_TAKEN:
         raise InvalidInputError(field, "must not be a word that the ip command reads as its own")
-    tree = _mapping({} if value is None else value, field, {"addresses"})
+    tree = _mapping({} if value is None else value, field, {"addresses", "mac"})
     addresses = []
     for index, address in enumerate(_items(tree.get("addresses", []), f"{field}.addresses")):
         addresses.append(str(_ipv4_interface(address, f"{field}.addresses[{index}]")))
-    return Interface(name, tuple(addresses))
+    mac = _matching(tree["mac"], MAC_PATTERN, f"{field}.mac") if "mac" in tree else ""
+    if mac and int(mac[:2], 16) & 1:
+        raise InvalidInputError(f"{field}.mac", "must not be a group address")
+    return Interface(name, tuple(addresses), mac)
 
 
 def _ipv4_interface(value: object, field: str) -> IPv4Interface:
@@ -243,9 +276,12 @@ def _route(value: object, field: str) -> Route:
 
 def _link(name: str, value: object, field: str) -> Link:
     shape_keys = {"rate_bps", "delay_ms", "loss_ratio", "queue_bytes"}
-    tree = _mapping(value, field, {"a", "b"} | shape_keys, required={"a", "b"})
+    tree = _mapping(value, field, {"a", "b", "mtu"} | shape_keys, required={"a", "b"})
+    mtu = int(_number(tree["mtu"], f"{field}.mtu", MTU_MIN, MTU_MAX)) if "mtu" in tree else None
     shape = _shape(tree, field) if shape_keys & tree.keys() else None
-    return Link(name, _link_end(tree["a"], f"{field}.a"), _link_end(tree["b"], f"{field}.b"), shape)
+    if shape and mtu and mtu > RELAY_MTU_MAX:
+        raise InvalidInputError(f"{field}.mtu", f"must be at most {RELAY_MTU_MAX} on an emulated link")
+    return Link(name, _link_end(tree["a"], f"{field}.a"), _link_end(tree["b"], f"{field}.b"), shape, mtu)
 
 
 def _shape(tree: Mapping[str, Any], field: str) -> LinkShape:

@@ -171,3 +171,40 @@ def test_unknown_topology_says_which_there_are(tmp_path: Path) -> None:
         load_topology(str(tmp_path / "missing.yml"))
     with pytest.raises(InvalidInputError):
         load_topology("../topologies/branch")
+
+
+def test_nothing_is_expected_to_pass_a_node_that_only_its_agent_opens() -> None:
+    datacenter = load_topology("datacenter")
+    assert datacenter.host_pairs == ()
+    assert {node.name for node in datacenter.nodes if node.kind in {"middlebox", "server"}} == {
+        "dc-classifier",
+        "dc-server-1",
+        "dc-server-2",
+        "dc-server-3",
+    }
+    opened = changed("nodes.left.kind", "middlebox")
+    assert parse_topology("t", opened).host_pairs == ()
+
+
+def test_an_interface_has_the_address_asked_for_and_a_link_its_mtu() -> None:
+    datacenter = load_topology("datacenter")
+    fabric = datacenter.link("dc-fabric")
+    assert (fabric.mtu, fabric.shape) == (2000, None)
+    assert datacenter.interface(fabric.a).mac == "02:09:00:00:01:00"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "field"),
+    [
+        ("nodes.left.interfaces.eth0.mac", "01:00:00:00:00:01", "nodes.left.interfaces.eth0.mac"),
+        ("nodes.left.interfaces.eth0.mac", "2:0:0:0:0:1", "nodes.left.interfaces.eth0.mac"),
+        ("links.cable.mtu", 2031, "links.cable.mtu"),
+        ("links.cable.mtu", 1279, "links.cable.mtu"),
+    ],
+)
+def test_addresses_of_groups_and_mtus_that_a_relay_would_cut_are_refused(
+    path: str, value: object, field: str
+) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        parse_topology("t", changed(path, value))
+    assert caught.value.field == field
