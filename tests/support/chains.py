@@ -1,23 +1,21 @@
 """Chains as the rows and bodies that tests start from."""
 
+import uuid
 from typing import Any
 
-import pytest
+from django.utils import timezone
 
 from apps.chains.chain_definition import definition_parse
-from apps.chains.models import Chain, NfType
+from apps.chains.models import Chain, Deployment, NfType, Plan
 from apps.chains.services.chains import chain_create
+from apps.chains.services.deployments import deployment_activate, deployment_begin, deployment_finish
+from apps.chains.services.plans import plan_make
+from nfvportal.events.models import Event
+from nfvportal.inventory.models import DesiredState, Device, Interface, Site
+from nfvportal.inventory.services import desired_state_applied
 
 Body = dict[str, Any]
 VPN_CHAIN = ("vpn", "monitor", "firewall", "load_balancer")
-
-
-@pytest.fixture
-def catalogue(db: None) -> None:
-    """The types that come with the portal."""
-    from apps.chains.seeds import catalogue_seed
-
-    catalogue_seed()
 
 
 def chain_body(name: str = "web-vpn", types: tuple[str, ...] = VPN_CHAIN, **fields: Any) -> Body:
@@ -40,3 +38,67 @@ def type_body(slug: str = "waf", **fields: Any) -> Body:
 def nf_type(slug: str) -> NfType:
     """Return a stored type."""
     return NfType.objects.get(slug=slug)
+
+
+def fabric_make() -> dict[str, Device]:
+    """Return a classifier and three servers with addresses on the fabric, as the data centre of the lab has them."""
+    site = Site.objects.create(name="dc")
+    devices = {}
+    roles = {"dc-classifier": "chains.classifier", **{f"dc-server-{n}": "chains.server" for n in (1, 2, 3)}}
+    for number, (name, role) in enumerate(roles.items(), 1):
+        devices[name] = Device.objects.create(
+            name=name, site=site, kind="server", roles=[role], capabilities={"cores": 4}
+        )
+        Interface.objects.create(device=devices[name], name="fabric", mac=f"02:00:00:00:00:{number:02x}")
+    return devices
+
+
+def plan_of(chain: Chain) -> Plan:
+    """Return a new plan of a chain, which must be feasible."""
+    plan = plan_make(chain=chain)
+    assert plan.is_feasible, plan.content
+    return plan
+
+
+# Settings with which each type of the sample chains can run.
+PARAMS: dict[str, Body] = {
+    "load_balancer": {"vip": "10.9.0.1", "backends": [{"address": "10.9.0.11"}, {"address": "10.9.0.12"}]},
+    "vpn": {"key": "00112233445566778899aabbccddeeff"},
+}
+
+
+def runnable(name: str = "web-vpn", types: tuple[str, ...] = VPN_CHAIN, **fields: Any) -> Chain:
+    """Return a stored chain whose network functions have all settings that they need."""
+    body = chain_body(name, types, **fields)
+    for nf in body["nfs"]:
+        nf["params"] = PARAMS.get(nf["type"], {})
+    return chain_create(definition=definition_parse(body), actor=None)
+
+
+def devices_answer(*, ok: bool = True, error: str = "", role: str = "") -> None:
+    """Say for all devices that they applied (or refused) what they shall hold."""
+    states = DesiredState.objects.filter(role__startswith=role) if role else DesiredState.objects.all()
+    for state in states:
+        desired_state_applied(
+            device_id=state.device_id, role=state.role, revision=state.revision, ok=ok, error=error
+        )
+
+
+def agent_event(type_: str, device: str = "dc-classifier", **data: Any) -> Event:
+    """Return a device's stored report."""
+    now = timezone.now()
+    return Event.objects.create(
+        type=type_, at=now, severity="info", device_name=device, data=data, dispatched_at=now
+    )
+
+
+def deployed(chain: Chain, plan: Plan | None = None) -> Deployment:
+    """Return a live deployment of a plan, with devices that obey at once."""
+    plan = plan or plan_of(chain)
+    row = deployment_begin(plan_id=plan.pk, job_id=uuid.uuid4(), actor=None)
+    devices_answer()
+    deployment_activate(row)
+    devices_answer()
+    deployment_finish(row, {"held_packets": 3, "waited_ms": 1.5, "lost": 0})
+    devices_answer()
+    return Deployment.objects.select_related("chain", "plan").get(pk=row.pk)

@@ -8,7 +8,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from apps.chains.mapping import definition_of
-from apps.chains.models import AlarmKind, Chain, ChainAlarm, Deployment, LatencySample
+from apps.chains.models import AlarmKind, Chain, ChainAlarm, Deployment, DeploymentStatus, LatencySample
 from apps.chains.services.announcements import announce_alarm
 from nfvportal.events.models import Event
 from nfvportal.events.services import event_publish
@@ -120,11 +120,12 @@ def undeclared_write_record(*, event: Event) -> ChainAlarm | None:
     )
 
 
-def undeclared_writes_clear(row: Deployment) -> None:
-    """End the alarms of undeclared writes that an earlier deployment raised."""
-    for alarm in ChainAlarm.objects.select_related("chain").filter(
-        chain=row.chain_id, kind=AlarmKind.UNDECLARED_WRITE, cleared_at=None, raised_at__lt=row.created_at
-    ):
+def alarms_end(row: Deployment) -> None:
+    """End what a new deployment answers, or a removal makes void: undeclared writes, drift; a removal ends all."""
+    rows = ChainAlarm.objects.select_related("chain").filter(chain=row.chain_id, cleared_at=None)
+    if row.status == DeploymentStatus.LIVE:
+        rows = rows.filter(kind__in=(AlarmKind.UNDECLARED_WRITE, AlarmKind.DRIFT))
+    for alarm in rows:
         alarm_clear(alarm, timezone.now())
 
 

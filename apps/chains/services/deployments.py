@@ -20,6 +20,7 @@ from apps.chains.chain_definition import settings_check
 from apps.chains.engine.compile import compile_plan
 from apps.chains.mapping import planned_chain, planned_root
 from apps.chains.models import Chain, Deployment, DeploymentStatus, HopLatest, NfType, Plan
+from apps.chains.services.alarms import alarms_end
 from apps.chains.services.announcements import announce_deployment
 from apps.chains.services.chains import Actor, name_of
 from apps.chains.services.specs import (
@@ -27,6 +28,7 @@ from apps.chains.services.specs import (
     FABRIC,
     SERVER_ROLE,
     fabric_find,
+    push_lock,
     servers_of,
     specs_push,
 )
@@ -99,6 +101,7 @@ def deployment_begin(*, plan_id: int, job_id: uuid.UUID, actor: Actor, reason: s
     with transaction.atomic():
         chain = Chain.objects.select_for_update().get(pk=plan.chain_id)
         change_check(chain)
+        push_lock()
         if chain.path is None:
             chain.path = _path_next()
         chain.epoch += 1
@@ -126,7 +129,7 @@ def deployment_begin(*, plan_id: int, job_id: uuid.UUID, actor: Actor, reason: s
 
 
 def _path_next() -> int:
-    """Return a number on the wire that no chain has; two that ask at once are kept apart by the column's constraint."""
+    """Return a number on the wire that no chain has; who asks holds the lock."""
     highest: int = Chain.objects.aggregate(highest=Max("path"))["highest"] or 0
     return highest + 1
 
@@ -160,6 +163,7 @@ def deployment_finish(row: Deployment, told: dict[str, Any]) -> None:
         older.update(is_installed=False, is_active=False)
         HopLatest.objects.filter(chain=chain).exclude(epoch=row.epoch).delete()
         specs_push()
+        alarms_end(row)
         _log(row, "chains.deployment_live", "info", told)
         announce_deployment(row)
 
@@ -217,6 +221,7 @@ def removal_finish(row: Deployment) -> None:
         row.save(update_fields=["status", "ended_at", "is_installed"])
         HopLatest.objects.filter(chain=row.chain_id).delete()
         specs_push()
+        alarms_end(row)
         _log(row, "chains.deployment_removed", "info", {})
         announce_deployment(row)
 

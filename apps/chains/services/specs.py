@@ -82,8 +82,7 @@ def fabric_find() -> Fabric:
 def specs_push() -> None:
     """Give every device what it shall hold now. Call it in the transaction that changed deployments."""
     with transaction.atomic():
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_PUSH_LOCK])
+        push_lock()
         fabric = fabric_find()
         rows = installed_list()
         for name, device in fabric.servers.items():
@@ -91,6 +90,12 @@ def specs_push() -> None:
         for device in fabric.switches:
             _set(device, SWITCH_ROLE, switch_spec(rows, fabric.macs))
         _set(fabric.classifier, CLASSIFIER_ROLE, classifier_spec(rows, fabric.macs))
+
+
+def push_lock() -> None:
+    """Wait until nobody else gives out paths or specs; held until the transaction ends. Lock the chain's row before."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_PUSH_LOCK])
 
 
 def _set(device: Device, role: str, spec: dict[str, Any]) -> None:
