@@ -136,6 +136,9 @@ class _Pair:
         """Whether letting the second see more packets than it should leaves the output as it is."""
         second = self.second
         acts = bool(second.writes) or second.drops or second.changes_structure or decrements_ttl(second)
+        if second.shared_state:
+            # Even if it does not act on what it puts there, whoever shares it may.
+            return False
         return second.state == StateScope.NONE or not acts
 
 
