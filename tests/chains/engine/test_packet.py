@@ -121,7 +121,7 @@ def test_first_fragment_has_ports_later_ones_have_none() -> None:
     assert later.get(Field.IP_SRC) == 77
 
 
-@settings(max_examples=300)
+@settings(max_examples=120)
 @given(st.integers(0, 10**9))
 def test_header_copy_parses_as_the_whole_packet(seed: int) -> None:
     source = TrafficSource(ODD, seed)
@@ -139,7 +139,7 @@ def test_header_copy_parses_as_the_whole_packet(seed: int) -> None:
         assert copy.flow_key() == packet.flow_key()
 
 
-@settings(max_examples=300)
+@settings(max_examples=120)
 @given(st.integers(0, 10**9))
 def test_header_changes_on_a_copy_equal_those_on_the_whole(seed: int) -> None:
     """What a branch makes of headers alone must be what it would make of the packet."""
@@ -155,7 +155,7 @@ def test_header_changes_on_a_copy_equal_those_on_the_whole(seed: int) -> None:
         assert bytes(whole.data).startswith(bytes(copy.data))
 
 
-@settings(max_examples=300)
+@settings(max_examples=120)
 @given(st.integers(0, 10**9))
 def test_the_order_of_changes_does_not_show(seed: int) -> None:
     rng = random.Random(seed)
@@ -171,7 +171,7 @@ def test_the_order_of_changes_does_not_show(seed: int) -> None:
     assert forward.data == backward.data == wandering.data
 
 
-@settings(max_examples=300)
+@settings(max_examples=120)
 @given(st.integers(0, 10**9))
 def test_authentication_header_goes_in_and_out_without_trace(seed: int) -> None:
     for frame in TrafficSource(ODD, seed).frames(3):
@@ -198,7 +198,7 @@ def test_authentication_header_keeps_checksums_right(parts: FrameParts) -> None:
     assert packet.data[at] == AH
 
 
-@settings(max_examples=500)
+@settings(max_examples=300)
 @given(st.binary(max_size=120), st.booleans())
 @example(b"\0" * 12 + b"\x81\x00" * 50, False)
 def test_no_bytes_raise(data: bytes, is_ip: bool) -> None:
@@ -234,7 +234,7 @@ def test_a_broken_transport_header_is_marked_and_left_alone(size: int) -> None:
     assert bytes(packet.header_copy().data) == before
 
 
-@settings(max_examples=300)
+@settings(max_examples=120)
 @given(st.integers(0, 10**9))
 def test_no_write_changes_what_a_packet_is(seed: int) -> None:
     """Parsed again on the next server, a packet must have the same fields as here."""
