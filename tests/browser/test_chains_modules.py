@@ -172,6 +172,8 @@ def overlap(one: dict[str, Any], other: dict[str, Any]) -> bool:
 def test_formula_reads_like_the_chain(admin_page: Page) -> None:
     tree = series(nf(0, "s", "vpn"), parallel("s", nf(1, "s", "monitor"), nf(2, "s", "fw")), nf(3, "s", "lb"))
     assert run(admin_page, "return layout.formulaOf(arg)", tree) == "vpn → (monitor ∥ fw) → lb"
+    tree = parallel("s", nf(0, "s", "monitor"), series(nf(1, "s", "fw"), nf(2, "s", "lb")))
+    assert run(admin_page, "return layout.formulaOf(arg)", tree) == "(monitor ∥ (fw → lb))"
 
 
 def draft(*names: str, rate: float = 10, **changes: Any) -> dict[str, Any]:

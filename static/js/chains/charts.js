@@ -2,6 +2,7 @@
 
 import { baseLayout, draw, token } from "../plotting.js";
 import { leavesOf } from "./layout.js";
+import { nfNameOf } from "./words.js";
 
 const binWords = (index) => (index < 10 ? `${2 ** index} µs` : index < 20 ? `${(2 ** index / 1000).toFixed(index < 14 ? 1 : 0)} ms` : `${(2 ** index / 1e6).toFixed(1)} s`);
 
@@ -33,7 +34,7 @@ export function showSpread(holder, newest, plan, sloMs) {
 
 /** p50 and p99 of each network function in the last second: branches of a block stand next to each other. */
 export function showBranches(holder, hops, plan) {
-  const rows = leavesOf(plan.root).map((leaf) => ({ leaf, hop: hops.find((hop) => hop.kind === "nf" && (hop.nf === leaf.index || hop.nf === leaf.name || hop.nf_index === leaf.index)) })).filter((row) => row.hop).reverse();
+  const rows = leavesOf(plan.root).map((leaf) => ({ leaf, hop: hops.find((hop) => hop.kind === "nf" && nfNameOf(hop.nf) === leaf.name) })).filter((row) => row.hop).reverse();
   if (!rows.length) return false;
   const layout = baseLayout();
   Object.assign(layout, { barmode: "group", bargap: 0.3, height: 70 + rows.length * 38 });

@@ -27,11 +27,13 @@ export function leavesOf(node) {
   return node.kind === "nf" ? [node] : (node.kind === "series" ? node.parts : node.branches).flatMap(leavesOf);
 }
 
-/** A hybrid chain in one line: vpn → (monitor ∥ firewall) → load-balancer. */
+const branchFormula = (branch) => (branch.kind === "series" ? `(${formulaOf(branch)})` : formulaOf(branch));
+
+/** A hybrid chain in one line: vpn → (monitor ∥ (firewall → load-balancer)). */
 export function formulaOf(node) {
   if (node.kind === "nf") return node.name;
   if (node.kind === "series") return node.parts.map(formulaOf).join(" → ");
-  return `(${node.branches.map(formulaOf).join(" ∥ ")})`;
+  return `(${node.branches.map(branchFormula).join(" ∥ ")})`;
 }
 
 /** Parts or branches, put together where neighbours run on one server: [{server, items}]. */

@@ -5,7 +5,7 @@ import { clock, clockFine, iso, span } from "../format.js";
 import { graphIn } from "./graph.js";
 import { leavesOf } from "./layout.js";
 import { nfWordsOf, sloChip } from "./proposal.js";
-import { chainState, change, count, duration, packetRate, predicted, targetOf } from "./words.js";
+import { chainState, change, count, duration, nfNameOf, packetRate, predicted, targetOf } from "./words.js";
 
 const COUNTERS = ["in", "out", "drop", "copy", "merge", "timeout", "lost", "late", "conflict"];
 const BAD_COUNTERS = new Set(["timeout", "lost", "late", "conflict"]);
@@ -69,15 +69,11 @@ export function showMeasured(holder, model, nowS) {
     make("tr", null, make("th", { scope: "row" }, "rate"), make("td", { class: "figure" }, packetRate(livePlan.rate_pps)), make("td", { class: "figure" }, packetRate(now.rate_pps)), make("td", { class: "figure" }, change(livePlan.rate_pps, now.rate_pps) || "–"), make("td")));
 }
 
-function hopName(hop, names) {
-  if (hop.kind === "nf" || typeof hop.nf === "number") return typeof hop.nf === "string" && hop.nf ? hop.nf : names[hop.nf] ?? "–";
-  return hop.kind;
-}
+const hopName = (hop) => (hop.kind === "nf" ? nfNameOf(hop.nf) || "network function" : hop.kind ?? "–");
 
 /** Counters per hop since the epoch began, latencies of the last second. */
 export function showHops(body, model, nowS) {
-  const names = model.livePlan ? leavesOf(model.livePlan.root).reduce((all, leaf) => Object.assign(all, { [leaf.index]: leaf.name }), []) : [];
-  const key = JSON.stringify([model.hops, names]);
+  const key = JSON.stringify(model.hops);
   const newest = Math.max(...model.hops.map((hop) => hop.at_s ?? 0), 0);
   const isOld = model.hops.length > 0 && nowS - newest > 5;
   setText(find("#hops-stale"), isOld ? `Stale: counted ${span(nowS - newest)} ago, at ${clock(newest)}.` : "");
@@ -86,7 +82,7 @@ export function showHops(body, model, nowS) {
   body.hopsKey = key;
   find("#hops-empty").hidden = model.hops.length > 0;
   body.replaceChildren(...model.hops.map((hop) => make("tr", { "data-operator": hop.operator },
-    make("th", { scope: "row" }, `${hop.operator} ${hopName(hop, names)}`), make("td", null, hop.kind ?? "–"), make("td", null, hop.device ?? "–"),
+    make("th", { scope: "row" }, `${hop.operator} ${hopName(hop)}`), make("td", null, hop.kind ?? "–"), make("td", null, hop.device ?? "–"),
     ...COUNTERS.map((name) => make("td", { class: "figure", "data-counter": name, "data-bad": BAD_COUNTERS.has(name) && hop[name] > 0 }, count(hop[name]))),
     make("td", { class: "figure" }, duration(hop.latency_us_p50)), make("td", { class: "figure" }, duration(hop.latency_us_p99)), make("td", { class: "figure" }, count(hop.queue)))));
 }
@@ -130,17 +126,16 @@ export function showTrace(holder, graphHolder, trace, livePlan) {
   holder.hidden = !trace;
   if (!trace || !livePlan) return;
   const leaves = leavesOf(livePlan.root);
-  const indexOf = (hop) => leaves.find((leaf) => leaf.index === hop.nf || leaf.index === hop.nf_index || (typeof hop.nf === "string" && (hop.nf === leaf.name || hop.nf.endsWith(`/${leaf.name}`))))?.index;
-  const start = Math.min(...trace.hops.map((hop) => hop.at_us));
-  const sorted = [...trace.hops].sort((one, other) => one.at_us - other.at_us);
+  const indexOf = (hop) => leaves.find((leaf) => leaf.name === nfNameOf(hop.nf))?.index;
+  const sorted = [...trace.hops].sort((one, other) => (one.at_us ?? Infinity) - (other.at_us ?? Infinity));
+  const start = sorted[0]?.at_us ?? 0;
   const met = sorted.filter((hop) => hop.kind === "nf").map(indexOf).filter((index) => index !== undefined);
   const dropped = sorted.find((hop) => hop.kind === "nf" && isDropped(hop));
   graphIn(graphHolder).markPath(met, dropped ? indexOf(dropped) : null);
-  const names = (hop) => (hop.kind === "nf" ? leaves.find((leaf) => leaf.index === indexOf(hop))?.name ?? String(hop.nf ?? "") : hop.kind);
-  setText(find(".trace-words", holder), `Packet ${trace.packet_id ?? "–"}, traced at ${clockFine(trace.at_s)}: ${sorted.length} hops${dropped ? `, dropped by ${names(dropped)}` : ""}.`);
+  setText(find(".trace-words", holder), `Packet ${trace.packet_id ?? "–"}, traced at ${clockFine(trace.at_s)}: ${sorted.length} hops${dropped ? `, dropped by ${hopName(dropped)}` : ""}.`);
   find("tbody", holder).replaceChildren(...sorted.map((hop, index) => make("tr", null,
-    make("td", { class: "figure" }, String(index + 1)), make("th", { scope: "row" }, names(hop)), make("td", null, hop.kind), make("td", null, hop.server ?? "–"),
-    make("td", { class: "figure" }, `+${duration(hop.at_us - start)}`), make("td", { class: "figure" }, duration(hop.took_us)),
+    make("td", { class: "figure" }, String(index + 1)), make("th", { scope: "row" }, hopName(hop)), make("td", null, hop.kind), make("td", null, hop.server ?? "–"),
+    make("td", { class: "figure" }, typeof hop.at_us === "number" ? `+${duration(hop.at_us - start)}` : "–"), make("td", { class: "figure" }, duration(hop.took_us)),
     make("td", null, isDropped(hop) ? stateChip("failed", "dropped") : FATES[hop.fate] ?? hop.fate ?? "–"))));
 }
 
@@ -148,8 +143,8 @@ export function showTrace(holder, graphHolder, trace, livePlan) {
 export function showLiveGraph(holder, model) {
   if (!model.livePlan) return;
   const leaves = leavesOf(model.livePlan.root);
-  const named = model.openAlarms.map((alarm) => alarm.data?.nf).filter(Boolean).map(String);
-  const alarmed = leaves.filter((leaf) => named.some((name) => name === leaf.name || name.endsWith(`/${leaf.name}`))).map((leaf) => leaf.index);
+  const named = new Set(model.openAlarms.map((alarm) => nfNameOf(alarm.data?.nf)));
+  const alarmed = leaves.filter((leaf) => named.has(leaf.name)).map((leaf) => leaf.index);
   const graph = graphIn(holder, { label: "Live chain" });
   graph.nfWords = nfWordsOf(model.livePlan);
   graph.show(model.livePlan.root, { alarmed });

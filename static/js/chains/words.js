@@ -74,3 +74,6 @@ export function chainState(state) {
   };
   return chips[state] ?? ["unknown", state || "unknown"];
 }
+
+/** The name in its chain of what agents call an instance: "north-south/edge-firewall" is edge-firewall. */
+export const nfNameOf = (instance) => String(instance ?? "").split("/").at(-1);
