@@ -12,7 +12,7 @@ from apps.chains.engine.hybrid import Infeasible, Nf, Node, Plan, VerdictKind
 from apps.chains.engine.latency import utilization_of
 from apps.chains.engine.planning_cost import planning_cost
 from apps.chains.engine.prediction import predict
-from apps.chains.engine.series_parallel import Shape, SubsetGraphs, best_shape, members
+from apps.chains.engine.series_parallel import SubsetGraphs, best_node
 
 __all__ = [
     "full_parallel_root",
@@ -79,13 +79,6 @@ def greedy_segments_root(chain: Chain, server: str) -> Node:
     )
 
 
-def _node(shape: Shape, server: str) -> Node:
-    if shape.kind == "nf":
-        return Nf(members(shape.mask)[0], server)
-    parts = [_node(part, server) for part in shape.parts]
-    return series(parts) if shape.kind == "series" else parallel(parts, server)
-
-
 def _plan(
     chain: Chain,
     servers: Sequence[Server],
@@ -128,10 +121,9 @@ def hybridize(
     pins = {nf.pinned_server for nf in chain.nfs if nf.pinned_server}
     for server in servers:
         if server.cores - usage.get(server.name, 0.0) >= cores and pins <= {server.name}:
-            graphs = SubsetGraphs(planning_cost(chain, constants), refused_pairs(chain))
-            shape = best_shape(graphs, (1 << len(chain.nfs)) - 1)
+            graphs = SubsetGraphs(planning_cost(chain, constants))
             sequential = series(Nf(index, server.name) for index in range(len(chain.nfs)))
-            root = with_copies(chain, _node(shape, server.name))
+            root = with_copies(chain, best_node(graphs, (1 << len(chain.nfs)) - 1, server.name))
             return _plan(chain, servers, constants, root, sequential)
     return Infeasible(
         "capacity", f"{chain.name} needs {cores:.2f} cores on one server, and no server has them free"

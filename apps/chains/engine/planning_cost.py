@@ -13,7 +13,8 @@ of plans may be optimised on their own. That the last branch is late because *ti
 lose; a maximum of means would not see it.
 
 A block counts 1 / (1 - margin_ratio) of its time, so it is chosen exactly if it beats the best other way to do the
-same by the margin. Every branch is charged for its own copy, since an executor copies in any case.
+same by the margin. One that needs copies counts that twice: the bytes must pay as well, against the best way without
+them. Every branch is charged the time of a copy of its own, since an executor copies in any case.
 
 Where a block lives: it is mirrored and merged on one machine, its *home* (``Parallel.server``); each branch runs wholly
 on the home or wholly away from it. Branches that are away on one and the same server go there as one.
@@ -22,13 +23,16 @@ Source: brief, "Beneficial". Deviation: the p-norm in place of the maximum, the 
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations, product
 from statistics import fmean
 
 from apps.chains.engine import latency
+from apps.chains.engine.analysis import analyse
 from apps.chains.engine.chain import Chain, CostConstants
 from apps.chains.engine.compile import CLASSIFIER
-from apps.chains.engine.hybrid import Nf, Node, Parallel, Series, leaves
+from apps.chains.engine.hybrid import Nf, Node, Parallel, Series, VerdictKind, leaves
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,7 @@ class PlanningCost:
         block_us: mirror and merge of a block; header_us, full_us: per branch, with its copy.
         exponent: p of the norm; inflation: 1 / (1 - margin_ratio).
         needs_payload: per network function, whether a branch with it needs a full copy.
+        refused, copied: pairs (i, j), i < j, that may not run side by side, and that need a copy to.
     """
 
     nf_us: tuple[float, ...]
@@ -51,12 +56,14 @@ class PlanningCost:
     exponent: float
     inflation: float
     needs_payload: tuple[bool, ...]
+    refused: frozenset[tuple[int, int]] = frozenset()
+    copied: frozenset[tuple[int, int]] = frozenset()
 
     def branch_us(self, indexes: list[int]) -> float:
         """Return what a branch of these network functions costs besides their time."""
         return self.full_us if any(self.needs_payload[index] for index in indexes) else self.header_us
 
-    def joined_us(self, branches_us: list[float]) -> float:
+    def joined_us(self, branches_us: list[float], needs_copies: bool = False) -> float:
         """Return the cost of a block from the costs of its branches, their own overhead included.
 
         >>> PlanningCost((), 0, 0, 0, 0, 2, 1, ()).joined_us([3, 4])
@@ -64,13 +71,14 @@ class PlanningCost:
         """
         most = max(branches_us)
         powers = math.fsum(math.pow(us / most, self.exponent) for us in branches_us)
-        return (self.block_us + most * math.pow(powers, 1 / self.exponent)) * self.inflation
+        time = self.block_us + most * math.pow(powers, 1 / self.exponent)
+        return time * self.inflation ** (2 if needs_copies else 1)
 
 
 def planning_cost(chain: Chain, constants: CostConstants) -> PlanningCost:
     """Return the figures for a chain whose network functions are all below utilization 1.
 
-    Complexity: O(n).
+    Complexity: O(n^2).
     """
     times, spreads, rhos = [], [], []
     for nf in chain.nfs:
@@ -94,6 +102,17 @@ def planning_cost(chain: Chain, constants: CostConstants) -> PlanningCost:
         exponent=min(32.0, math.log(2) / math.log1p(added)) if added > 0 else 32.0,
         inflation=1 / (1 - constants.margin_ratio),
         needs_payload=tuple(nf.profile.needs_payload for nf in chain.nfs),
+        refused=_pairs(chain, VerdictKind.NO),
+        copied=_pairs(chain, VerdictKind.COPY_HEADER, VerdictKind.COPY_FULL),
+    )
+
+
+def _pairs(chain: Chain, *kinds: VerdictKind) -> frozenset[tuple[int, int]]:
+    return frozenset(
+        (i, j)
+        for i, row in enumerate(analyse(chain))
+        for j, verdict in enumerate(row)
+        if verdict is not None and verdict.kind in kinds
     )
 
 
@@ -132,7 +151,17 @@ def _block(costs: PlanningCost, branches: tuple[Node, ...], home: str) -> float:
         if id(branch) not in grouped:
             spent, where = _cost(costs, branch, home)
             times.append(spent + (costs.hop_us if where != home else 0.0) + _overhead(costs, [branch]))
-    return costs.joined_us(times)
+    return costs.joined_us(times, needs_copies(costs, branches))
+
+
+def needs_copies(costs: PlanningCost, branches: Sequence[Node]) -> bool:
+    """Whether some pair across branches may not work on one buffer."""
+    spans = [[leaf.index for leaf in leaves(branch)] for branch in branches]
+    return any(
+        (min(a, b), max(a, b)) in costs.copied
+        for one, other in combinations(spans, 2)
+        for a, b in product(one, other)
+    )
 
 
 def _overhead(costs: PlanningCost, branches: list[Node]) -> float:

@@ -9,6 +9,9 @@ built up one by one, each time the one that holds the lowest index that is left:
     series(S) = min over cuts:  best(front) + best(rest)
     best(S)   = min(network function, series(S), block(S))
 
+Blocks that need copies count more than others (see ``planning_cost``), so the recursion for blocks runs twice: once with
+the pairs that need copies refused as well.
+
 A branch is no block itself, since the norm is associative and one block is cheaper than two. Subsets are numbered by
 their bits, so every proper part of S has a smaller number, and numpy takes all X of one S at once.
 
@@ -16,12 +19,13 @@ Source: ours. Complexity: O(3^n) in arrays: n = 12, 0.2 s.
 """
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
+from apps.chains.engine.blocks import parallel, series
+from apps.chains.engine.hybrid import Nf, Node
 from apps.chains.engine.planning_cost import PlanningCost
 
 Costs = NDArray[np.float64]
@@ -49,51 +53,27 @@ def cuts(mask: int) -> Iterator[int]:
         yield front
 
 
-class SubsetGraphs:
-    """Costs of the best graphs of all subsets on one server, microseconds; ``inf`` where there is none.
+class Joins:
+    """Blocks of one kind: with copies where pairs need them, or none that needs any.
 
     Args:
-        costs: the figures to count with.
-        refused: pairs (i, j) that may not run side by side.
+        count: network functions; refused: pairs that may not be across branches; factor: what a block's time counts.
 
-    Attributes: ``best``, ``branch`` (best that is no block), ``block``; ``powers`` is the least sum of powers over
-    partitions into branches, one branch included. All are indexed by subset; times inside powers are divided by
-    ``scale_us``, so that they neither vanish nor overflow.
+    Attributes: ``powers`` is the least sum of powers over partitions into branches, one branch included; ``block`` the
+    cost of the best block. Both are indexed by subset.
     """
 
-    def __init__(self, costs: PlanningCost, refused: Sequence[tuple[int, int]]) -> None:
-        self.costs = costs
-        self.count = len(costs.nf_us)
-        size = 1 << self.count
-        self.scale_us = max(costs.nf_us)
-        self.refusals = self._refusals(refused)
-        self.overhead = np.array([costs.branch_us(members(mask)) for mask in range(size)])
-        self.best, self.branch, self.block, self.powers = (np.full(size, np.inf) for _ in range(4))
-        self.best[0] = self.powers[0] = 0.0
-        self.parts: list[Masks] = [np.zeros(1, dtype=np.int64)]
-        for mask in range(1, size):
-            top = 1 << mask.bit_length() - 1
-            rest = self.parts[mask ^ top]
-            self.parts.append(np.concatenate([rest, rest | top]))
-            self._fill(mask)
-
-    def _refusals(self, refused: Sequence[tuple[int, int]]) -> Masks:
-        """Return, per subset, all that may not run beside some member of it."""
-        around = [0] * self.count
+    def __init__(self, count: int, refused: Iterable[tuple[int, int]], factor: float) -> None:
+        self.factor = factor
+        around = [0] * count
         for i, j in refused:
             around[i] |= 1 << j
             around[j] |= 1 << i
-        table = np.zeros(1 << self.count, dtype=np.int64)
+        self.refusals: Masks = np.zeros(1 << count, dtype=np.int64)
         for index, others in enumerate(around):
-            table[1 << index : 2 << index] = table[: 1 << index] | others
-        return table
-
-    def first_branches(self, mask: int) -> Masks:
-        """Return the candidates for the branch with the lowest index, the whole subset excepted."""
-        low = mask & -mask
-        chosen = self.parts[mask ^ low][:-1] | low
-        allowed: Masks = chosen[self.refusals[chosen] & (mask ^ chosen) == 0]
-        return allowed
+            self.refusals[1 << index : 2 << index] = self.refusals[: 1 << index] | others
+        self.powers, self.block = np.full(1 << count, np.inf), np.full(1 << count, np.inf)
+        self.powers[0] = 0.0
 
     def is_connected(self, mask: int) -> bool:
         """Whether refusals hold a subset together, so that it cannot be a block."""
@@ -104,61 +84,99 @@ class SubsetGraphs:
                 return reached == mask
             reached = more
 
+
+class SubsetGraphs:
+    """Costs of the best graphs of all subsets on one server, microseconds; ``inf`` where there is none.
+
+    Args:
+        costs: the figures to count with.
+
+    Attributes: ``best`` and ``branch`` (best that is no block), indexed by subset; ``joins`` the kinds of blocks. Times
+    inside powers are divided by ``scale_us``, so that they neither vanish nor overflow.
+    """
+
+    def __init__(self, costs: PlanningCost) -> None:
+        self.costs = costs
+        self.count = len(costs.nf_us)
+        self.scale_us = max(costs.nf_us)
+        self.joins = [Joins(self.count, costs.refused | costs.copied, costs.inflation)]
+        if costs.copied:
+            self.joins.append(Joins(self.count, costs.refused, costs.inflation**2))
+        size = 1 << self.count
+        full = np.zeros(size, dtype=bool)
+        for index, needs in enumerate(costs.needs_payload):
+            full[1 << index : 2 << index] = full[: 1 << index] | needs
+        self.overhead: Costs = np.where(full, costs.full_us, costs.header_us)
+        self.best, self.branch, self.alone = (np.full(size, np.inf) for _ in range(3))
+        self.best[0] = 0.0
+        self.parts: list[Masks] = [np.zeros(1, dtype=np.int64)]
+        for mask in range(1, size):
+            top = 1 << mask.bit_length() - 1
+            rest = self.parts[mask ^ top]
+            self.parts.append(np.concatenate([rest, rest | top]))
+            self._fill(mask)
+
+    def first_branches(self, joins: Joins, mask: int) -> Masks:
+        """Return the candidates for the branch with the lowest index, the whole subset excepted."""
+        low = mask & -mask
+        chosen = self.parts[mask ^ low][:-1] | low
+        allowed: Masks = chosen[joins.refusals[chosen] & (mask ^ chosen) == 0]
+        return allowed
+
     def _fill(self, mask: int) -> None:
-        costs = self.costs
         if mask & (mask - 1) == 0:
-            self.branch[mask] = costs.nf_us[mask.bit_length() - 1]
+            self.branch[mask] = self.costs.nf_us[mask.bit_length() - 1]
         else:
-            self.branch[mask] = min(self.best[front] + self.best[mask ^ front] for front in cuts(mask))
-            if not self.is_connected(mask):
-                first = self.first_branches(mask)
-                least = (
-                    self.power(self.branch[first] + self.overhead[first]) + self.powers[mask ^ first]
-                ).min()
-                self.block[mask] = self.block_us(float(least))
-                self.powers[mask] = least
-        alone = self.power(self.branch[mask] + self.overhead[mask])
-        self.powers[mask] = min(float(self.powers[mask]), float(alone))
-        self.best[mask] = min(self.branch[mask], self.block[mask])
+            fronts = np.fromiter(cuts(mask), dtype=np.int64)
+            self.branch[mask] = (self.best[fronts] + self.best[mask ^ fronts]).min()
+        self.alone[mask] = self.power(float(self.branch[mask] + self.overhead[mask]))
+        self.best[mask] = self.branch[mask]
+        for joins in self.joins:
+            joins.powers[mask] = self.alone[mask]
+            if joins.is_connected(mask):
+                continue
+            first = self.first_branches(joins, mask)
+            least = float((self.alone[first] + joins.powers[mask ^ first]).min())
+            joins.block[mask] = self.block_us(joins, least)
+            joins.powers[mask] = min(least, float(self.alone[mask]))
+            self.best[mask] = min(self.best[mask], joins.block[mask])
 
-    def power(self, time_us: Costs) -> Costs:
-        """Return what branches add to the sum of powers."""
-        return (time_us / self.scale_us) ** self.costs.exponent
+    def power(self, time_us: float) -> float:
+        """Return what a branch adds to the sum of powers."""
+        return math.pow(time_us / self.scale_us, self.costs.exponent)
 
-    def block_us(self, powers: float) -> float:
+    def block_us(self, joins: Joins, powers: float) -> float:
         """Return the cost of a block from its sum of powers."""
         norm = self.scale_us * math.pow(powers, 1 / self.costs.exponent)
-        return (self.costs.block_us + norm) * self.costs.inflation
+        return (self.costs.block_us + norm) * joins.factor
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """A graph before servers have names: ``kind`` is ``nf``, ``series`` or ``block``; ``mask`` what it holds."""
+def best_node(graphs: SubsetGraphs, mask: int, server: str, is_branch: bool = False) -> Node:
+    """Return a graph on one server that costs ``graphs.best`` (or ``graphs.branch``) of a subset.
 
-    kind: str
-    mask: int
-    parts: tuple["Shape", ...] = ()
-
-
-def best_shape(graphs: SubsetGraphs, mask: int, is_branch: bool = False) -> Shape:
-    """Return a graph that costs ``graphs.best`` (or ``graphs.branch``) of a subset. Complexity: O(n 2^n)."""
+    Complexity: O(n 2^n).
+    """
     if mask & (mask - 1) == 0:
-        return Shape("nf", mask)
-    if not is_branch and graphs.block[mask] < graphs.branch[mask]:
-        return Shape(
-            "block", mask, tuple(best_shape(graphs, part, True) for part in best_branches(graphs, mask))
-        )
+        return Nf(mask.bit_length() - 1, server)
+    if not is_branch and graphs.best[mask] < graphs.branch[mask]:
+        joins = min(graphs.joins, key=lambda joins: float(joins.block[mask]))
+        return block_node(graphs, joins, mask, server, False)
     front = min(cuts(mask), key=lambda part: float(graphs.best[part] + graphs.best[mask ^ part]))
-    return Shape("series", mask, (best_shape(graphs, front), best_shape(graphs, mask ^ front)))
+    return series([best_node(graphs, front, server), best_node(graphs, mask ^ front, server)])
 
 
-def best_branches(graphs: SubsetGraphs, mask: int, is_one_allowed: bool = False) -> list[int]:
-    """Return the branches of the cheapest block of a subset."""
-    first = graphs.first_branches(mask)
-    sums = graphs.power(graphs.branch[first] + graphs.overhead[first]) + graphs.powers[mask ^ first]
+def block_node(graphs: SubsetGraphs, joins: Joins, mask: int, server: str, is_one_allowed: bool) -> Node:
+    """Return the cheapest block of a subset; with ``is_one_allowed`` also a single branch."""
+    branches = best_branches(graphs, joins, mask, is_one_allowed)
+    return parallel([best_node(graphs, branch, server, True) for branch in branches], server)
+
+
+def best_branches(graphs: SubsetGraphs, joins: Joins, mask: int, is_one_allowed: bool) -> list[int]:
+    """Return the branches of the least sum of powers of a subset; one or more, or two or more."""
+    first = graphs.first_branches(joins, mask)
+    sums = graphs.alone[first] + joins.powers[mask ^ first]
     at = int(np.argmin(sums)) if len(first) else -1
-    alone = float(graphs.power(graphs.branch[mask] + graphs.overhead[mask]))
-    if at < 0 or (is_one_allowed and alone <= sums[at]):
+    if at < 0 or (is_one_allowed and graphs.alone[mask] <= sums[at]):
         return [mask]
     chosen = int(first[at])
-    return [chosen, *best_branches(graphs, mask ^ chosen, True)]
+    return [chosen, *best_branches(graphs, joins, mask ^ chosen, True)]
