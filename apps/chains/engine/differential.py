@@ -119,8 +119,12 @@ class _TableRun:
         if operator.kind is OperatorKind.EGRESS:
             self.outputs.append((item.number, None if item.packet is None else bytes(item.packet.data)))
         elif operator.kind is OperatorKind.MERGE:
+            packet = item.packet
+            if packet is not None and self.has_shared_buffers:
+                # The merge writes into its base, and others may still be at work on that buffer.
+                packet = packet.copy()
             released = self.mergers[operator.id].push(
-                item.branch, item.number, item.packet, 0, at_us=item.at_us, dropped_by=item.dropped_by
+                item.branch, item.number, packet, 0, at_us=item.at_us, dropped_by=item.dropped_by
             )
             for one in released:
                 merged = _Item(one.packet_id, one.at_us, one.packet, 0, one.dropped_by)

@@ -27,6 +27,7 @@ _FRAGMENT: Final = 44
 _ROUTING: Final = 43
 _EXTENSIONS: Final = frozenset({0, _ROUTING, _FRAGMENT, AH, 60, 135, 139, 140})
 _TAG_TYPES: Final = frozenset({0x8100, 0x88A8})
+_ONLY_AH: Final = frozenset({AH})
 # Protocols with a header of eight bytes.
 _SHORT: Final = {4: frozenset({UDP, ICMP}), 6: frozenset({UDP, ICMPV6})}
 _WITH_PORTS: Final = frozenset({TCP, UDP})
@@ -133,7 +134,9 @@ class Packet:
 
     def _parse_extensions(self, at: int, proto: int) -> None:
         data, end = self.data, self.end
-        while proto in _EXTENSIONS:
+        # Over IPv4 the numbers of the others mean something else, or nothing.
+        extensions = _EXTENSIONS if self.ip_version == 6 else _ONLY_AH
+        while proto in extensions:
             if end < at + 8:
                 self._break(proto)
                 return

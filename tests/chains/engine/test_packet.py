@@ -189,6 +189,16 @@ def test_authentication_header_goes_in_and_out_without_trace(seed: int) -> None:
         assert bytes(packet.data) == before
 
 
+@pytest.mark.parametrize("proto", range(256))
+def test_authentication_header_hides_no_protocol(proto: int) -> None:
+    """Some numbers are extension headers in IPv6 alone."""
+    for addresses in (V4, V6):
+        packet = parse(build_frame(FrameParts(*addresses, proto, bytes(range(40)), 1, 2)))
+        fields = all_fields(packet)
+        assert packet.add_ah(1, 1, bytes(12))
+        assert all_fields(packet) == fields
+
+
 @pytest.mark.parametrize("parts", WHOLE)
 def test_authentication_header_keeps_checksums_right(parts: FrameParts) -> None:
     packet = parse(build_frame(parts))
