@@ -18,7 +18,7 @@ from nfvportal.lib.errors import InvalidInputError
 PARAMS_MAX_BYTES: Final = 16_384
 PARAMS_MAX_DEPTH: Final = 8
 PORTS_MAX: Final = 16
-PROTOCOLS: Final = ("tcp", "udp", "icmp", "icmpv6", "ah", "esp", "gre", "sctp")
+PROTOCOLS: Final = ("tcp", "udp", "icmp", "icmpv6", "ah", "sctp")
 REPLANS: Final = ("off", "propose", "apply")
 # Addresses of pages and of REST that stand where a chain's name does.
 NAMES_TAKEN: Final = frozenset({"new", "catalogue", "plans", "analyse", "what-if", "import"})

@@ -22,9 +22,7 @@ CONTENT_TYPES: Final = {
     "networking-sfc": ("text/x-shellscript", "sh"),
 }
 # IANA's numbers: TOSCA names protocols by number.
-_PROTOCOL_NUMBERS: Final = {
-    "icmp": 1, "tcp": 6, "udp": 17, "gre": 47, "esp": 50, "ah": 51, "icmpv6": 58, "sctp": 132,
-}  # fmt: skip
+_PROTOCOL_NUMBERS: Final = {"icmp": 1, "tcp": 6, "udp": 17, "ah": 51, "icmpv6": 58, "sctp": 132}
 
 
 def chain_export(definition: Definition, format_: str) -> str:

@@ -45,12 +45,20 @@ class ChainFileError(InvalidInputError):
 
 @dataclass(frozen=True, slots=True)
 class ChainFile:
-    """What a file says. ``servers`` is empty and ``constants`` is ``None`` when the file leaves them out."""
+    """What a file says. ``servers`` is empty and ``constants`` is ``None`` when the file leaves them out.
+
+    ``lines``: field -> its line, for what is found wrong later.
+    """
 
     definition: Definition
     servers: tuple[ServerJson, ...]
     types: Mapping[str, KnownType]
     constants: CostConstants | None
+    lines: Mapping[str, int]
+
+    def located(self, error: InvalidInputError) -> ChainFileError:
+        """Return an error about the file's chain with the line that it speaks of."""
+        return ChainFileError(_line(self.lines, error.field), error.field, error.limit)
 
 
 def chain_file_read(text: str) -> ChainFile:
@@ -64,7 +72,7 @@ def chain_file_read(text: str) -> ChainFile:
     _lines_of(node, "", lines, 0)
     data = _construct(node)
     try:
-        return _file(data)
+        return _file(data, lines)
     except InvalidInputError as error:
         raise ChainFileError(_line(lines, error.field), error.field, error.limit) from error
 
@@ -85,14 +93,14 @@ def chain_file_write(definition: Definition) -> str:
     return text
 
 
-def _file(data: object) -> ChainFile:
+def _file(data: object, lines: Mapping[str, int]) -> ChainFile:
     known = ("name", "title", "nfs", "match", "rate_pps", "packet_bytes", "slo_p99_ms", "replan")
     fields = fields_of("", data, optional=(*known, "servers", "nf_types", "constants"))
     servers = servers_parse("servers", fields["servers"]) if "servers" in fields else []
     types = _types(fields.get("nf_types", {}))
     constants = _constants(fields["constants"]) if "constants" in fields else None
     definition = definition_parse({name: value for name, value in fields.items() if name in known})
-    return ChainFile(definition, tuple(servers), types, constants)
+    return ChainFile(definition, tuple(servers), types, constants, lines)
 
 
 def _types(data: object) -> dict[str, KnownType]:

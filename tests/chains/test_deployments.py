@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 from django.db import connection
 
+from apps.chains.chain_definition import definition_parse
 from apps.chains.models import Chain, ChainAlarm, Deployment, DeploymentStatus, Plan
 from apps.chains.services import apply_job, deployments
 from apps.chains.services.alarms import undeclared_write_record
+from apps.chains.services.chains import chain_update
 from apps.chains.services.reconcile import specs_reconcile
 from nfvportal.events.models import Event
 from nfvportal.inventory.models import DesiredState, Device, Interface
@@ -18,7 +20,9 @@ from nfvportal.jobs.models import Job, JobState
 from nfvportal.jobs.runner import run_job
 from nfvportal.lib.errors import InvalidInputError
 from tests.support.chains import (
+    PARAMS,
     agent_event,
+    chain_body,
     chain_make,
     deployed,
     devices_answer,
@@ -86,12 +90,31 @@ def test_specs_name_interfaces_peers_operators_and_each_function_once(fabric: De
         "web-vpn/firewall", "web-vpn/load-balancer", "web-vpn/monitor", "web-vpn/vpn",
     ]  # fmt: skip
     balancer = next(nf for nf in instances if nf["type"] == "load_balancer")
-    assert (balancer["path"], balancer["nf_index"], balancer["params"]["vip"]) == (
-        row.chain.path,
-        3,
-        "10.9.0.1",
-    )
+    assert balancer == {
+        "instance": "web-vpn/load-balancer", "type": "load_balancer", "params": PARAMS["load_balancer"],
+        "path": row.chain.path, "indexes": {"1": 3, "2": 3}, "writes": ["ip_src", "ip_dst"],
+    }  # fmt: skip
+    assert {nf["type"]: nf["writes"] for nf in instances}["vpn"] is None
     assert (classifier()["ingress"], classifier()["egress"]) == ("ingress", "egress")
+
+
+@pytest.mark.django_db
+def test_function_with_other_settings_is_another_process(fabric: Devices) -> None:
+    chain = runnable()
+    row = deployed(chain)
+    body = chain_body()
+    for nf in body["nfs"]:
+        nf["params"] = PARAMS.get(nf["type"], {})
+    body["nfs"][3] = {**body["nfs"][3], "params": {**PARAMS["load_balancer"], "vip": "10.9.0.2"}}
+    chain_update(name=chain.name, definition=definition_parse(body), actor=None)
+    deployments.deployment_begin(plan_id=plan_of(chain).pk, job_id=uuid.uuid4(), actor=None)
+    nfs = [nf for name in row.servers for nf in spec_of(name, "chains.server")["nfs"]]
+    balancers = [nf for nf in nfs if nf["type"] == "load_balancer"]
+    assert [(nf["params"]["vip"], nf["indexes"]) for nf in balancers] == [
+        ("10.9.0.1", {"1": 3}),
+        ("10.9.0.2", {"2": 3}),
+    ]
+    assert len(nfs) == 5
 
 
 @pytest.mark.django_db

@@ -1,5 +1,6 @@
 """Chains as the rows and bodies that tests start from."""
 
+import time
 import uuid
 from typing import Any
 
@@ -102,3 +103,42 @@ def deployed(chain: Chain, plan: Plan | None = None) -> Deployment:
     deployment_finish(row, {"held_packets": 3, "waited_ms": 1.5, "lost": 0})
     devices_answer()
     return Deployment.objects.select_related("chain", "plan").get(pk=row.pk)
+
+
+def classifier_columns(row: Deployment, at_s: float | None = None, count: int = 100, **changes: Any) -> Body:
+    """Return one second of a chain as its classifier sends it."""
+    return {
+        "at_s": [time.time() if at_s is None else at_s],
+        "path": [row.chain.path],
+        "epoch": [row.epoch],
+        "in": [count],
+        "out": [count - 2],
+        "dropped": [1],
+        "timed_out": [0],
+        "in_flight": [1],
+        "held": [0],
+        "latency_us_p50": [200.0],
+        "latency_us_p95": [700.0],
+        "latency_us_p99": [900.0],
+        "latency_bins": [[0] * 7 + [60, 39] + [0] * 23],
+        **changes,
+    }
+
+
+def server_columns(row: Deployment, at_s: float | None = None, **changes: Any) -> Body:
+    """Return one second of a chain's first two operators as their server sends it."""
+    zeros = ("drop", "copy", "merge", "timeout", "lost", "late", "conflict", "queue")
+    return {
+        "at_s": [time.time() if at_s is None else at_s] * 2,
+        "path": [row.chain.path] * 2,
+        "epoch": [row.epoch] * 2,
+        "operator": [1, 2],
+        "kind": ["nf", "mirror"],
+        "nf": ["web-vpn/vpn", None],
+        "in": [100, 90],
+        "out": [90, 180],
+        **{name: [0, 0] for name in zeros},
+        "latency_us_p50": [20.0, 2.0],
+        "latency_us_p99": [60.0, 4.0],
+        **changes,
+    }

@@ -18,10 +18,11 @@ from apps.chains.api.serializers import (
     VerdictsSerializer,
 )
 from apps.chains.chain_export import CONTENT_TYPES, FORMATS, chain_export
-from apps.chains.chain_file import ChainFileError, chain_file_read
+from apps.chains.chain_file import ChainFile, ChainFileError, chain_file_read
 from apps.chains.mapping import definition_of
 from apps.chains.services.analysis import pairs_analyse
 from apps.chains.services.chains import chain_create, definition_check
+from nfvportal.lib.errors import InvalidInputError
 from nfvportal.rest.problems import CONTENT_TYPE, problem
 from nfvportal.rest.strict import check_filters, choice_filter
 
@@ -44,15 +45,21 @@ class ChainFiles(GenericViewSet[Any]):
         serializer = ChainImportSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         try:
-            definition = chain_file_read(serializer.validated_data["text"]).definition
+            file = chain_file_read(serializer.validated_data["text"])
+            return self._imported(request, file, is_dry_run=serializer.validated_data["dry_run"])
         except ChainFileError as error:
             errors = [{"field": error.field, "limit": error.limit, "line": str(error.line)}]
             body = problem(400, str(error), errors=errors, line=error.line, field=error.field)
             return Response(body, status=400, content_type=CONTENT_TYPE)
-        if serializer.validated_data["dry_run"]:
-            definition_check(definition)
-            return Response(dict(definition))
-        row = chain_create(definition=definition, actor=request.user, note="imported")
+
+    def _imported(self, request: Request, file: ChainFile, *, is_dry_run: bool) -> Response:
+        try:
+            definition_check(file.definition)
+            if is_dry_run:
+                return Response(dict(file.definition))
+            row = chain_create(definition=file.definition, actor=request.user, note="imported")
+        except InvalidInputError as error:
+            raise file.located(error) from error
         headers = {"ETag": f'"{row.version}"'}
         return Response(ChainSerializer(row).data, status=status.HTTP_201_CREATED, headers=headers)
 

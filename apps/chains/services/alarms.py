@@ -106,7 +106,9 @@ def undeclared_write_record(*, event: Event) -> ChainAlarm | None:
     It stays until the chain's next deployment: nothing else can show that it is over.
     """
     data = event.data
-    path, nf, field = data.get("path"), str(data.get("nf", ""))[:64], str(data.get("field", ""))[:32]
+    suspects = data.get("nfs") if isinstance(data.get("nfs"), list) else [data.get("nf")]
+    nf = " or ".join(str(name)[:64] for name in suspects[:32] if name) or "a network function"
+    path, field = data.get("path"), str(data.get("field", ""))[:32]
     chain = Chain.objects.filter(path=path).first() if isinstance(path, int) else None
     if chain is None:
         return None
@@ -115,7 +117,7 @@ def undeclared_write_record(*, event: Event) -> ChainAlarm | None:
         kind=AlarmKind.UNDECLARED_WRITE,
         key=f"{nf}:{field}",
         message=f"{nf} changed {field}, which its profile does not declare; correct the profile and plan anew",
-        data={name: data.get(name) for name in ("nf", "field", "epoch", "packet_id")},
+        data={name: data.get(name) for name in ("nf", "nfs", "field", "epoch", "packet_id")},
         at=event.at,
     )
 

@@ -18,8 +18,9 @@ from django.utils import timezone
 
 from apps.chains.chain_definition import settings_check
 from apps.chains.engine.compile import compile_plan
+from apps.chains.engine.shim import EPOCH_MAX
 from apps.chains.mapping import planned_chain, planned_root
-from apps.chains.models import Chain, Deployment, DeploymentStatus, HopLatest, NfType, Plan
+from apps.chains.models import OPEN_STATUSES, Chain, Deployment, DeploymentStatus, HopLatest, NfType, Plan
 from apps.chains.services.alarms import alarms_end
 from apps.chains.services.announcements import announce_deployment
 from apps.chains.services.chains import Actor, name_of
@@ -104,8 +105,10 @@ def deployment_begin(*, plan_id: int, job_id: uuid.UUID, actor: Actor, reason: s
         push_lock()
         if chain.path is None:
             chain.path = _path_next()
-        chain.epoch += 1
+        chain.epoch = chain.epoch % EPOCH_MAX + 1
         chain.save(update_fields=["path", "epoch"])
+        # The header on the wire has room for so many epochs: after that, the oldest one's record makes way.
+        chain.deployments.filter(epoch=chain.epoch).exclude(status__in=OPEN_STATUSES).delete()
         row = Deployment.objects.create(
             chain=chain,
             plan=plan,

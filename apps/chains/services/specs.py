@@ -4,6 +4,7 @@ A spec says everything a device shall hold, so pushing twice changes nothing, an
 advisory lock makes sure that who pushes later has read later.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import ip_network
@@ -11,8 +12,11 @@ from typing import Any, Final
 
 from django.db import connection, transaction
 
+from apps.chains.engine.analysis import decrements_ttl
 from apps.chains.engine.compile import CLASSIFIER, compile_plan
+from apps.chains.engine.fields import Field
 from apps.chains.engine.operators import OperatorKind, OperatorTable, operator_table_to_json
+from apps.chains.engine.profiles import ActionProfile
 from apps.chains.mapping import planned_chain, planned_root
 from apps.chains.models import Chain, Deployment, NfType
 from nfvportal.inventory.models import Device, Interface
@@ -116,38 +120,49 @@ def installed_list() -> list[Installed]:
 def _installed(row: Deployment, types: dict[str, str]) -> Installed:
     chain = planned_chain(row.plan)
     table = compile_plan(chain, planned_root(row.plan))
-    nfs = tuple({"type": types.get(nf.type, ""), "params": dict(nf.params)} for nf in chain.nfs)
+    nfs = tuple(
+        {"type": types.get(nf.type, ""), "params": dict(nf.params), "writes": writes_checked(nf.profile)}
+        for nf in chain.nfs
+    )
     return Installed(row.chain, row, table, tuple(nf.name for nf in chain.nfs), nfs)
 
 
 def server_spec(name: str, rows: Sequence[Installed], macs: dict[str, str]) -> dict[str, Any]:
     """Return the spec of ``chains.server`` for one server.
 
-    A network function is one process for all epochs of its chain on that server, so it is listed once, by the newest
-    epoch that places it there.
+    A network function is one process for all epochs in which its settings are the same, and keeps its state; with other
+    settings it is another row, and the old process serves the old epoch to its end.
     """
     here = [row for row in rows if name in row.servers]
-    instances: dict[str, dict[str, Any]] = {}
+    processes: dict[tuple[str, str, str], dict[str, Any]] = {}
     for row in here:
         for operator in row.table.operators:
             if operator.kind == OperatorKind.NF and operator.server == name:
                 assert operator.nf_index is not None
                 nf = _nf_spec(row, operator.nf_index)
-                instances[nf["instance"]] = nf
+                key = (nf["instance"], nf["type"], json.dumps(nf["params"], sort_keys=True))
+                indexes = {
+                    **(processes[key]["indexes"] if key in processes else {}),
+                    str(row.deployment.epoch): operator.nf_index,
+                }
+                processes[key] = {**nf, "indexes": indexes}
     return {
         "fabric": FABRIC,
         "paths": [path_spec(row, macs) for row in here],
-        "nfs": [instances[key] for key in sorted(instances)],
+        "nfs": [processes[key] for key in sorted(processes)],
     }
 
 
 def _nf_spec(row: Installed, index: int) -> dict[str, Any]:
-    return {
-        "instance": f"{row.chain.name}/{row.names[index]}",
-        **row.nfs[index],
-        "path": row.chain.path,
-        "nf_index": index,
-    }
+    return {"instance": f"{row.chain.name}/{row.names[index]}", **row.nfs[index], "path": row.chain.path}
+
+
+def writes_checked(profile: ActionProfile) -> list[str] | None:
+    """Return what a network function may write, ``None`` where headers come or go: there nothing can be compared."""
+    if profile.changes_structure:
+        return None
+    may = profile.writes | ({Field.IP_TTL} if decrements_ttl(profile) else set())
+    return [field.value for field in Field if field in may]
 
 
 def path_spec(row: Installed, macs: dict[str, str]) -> dict[str, Any]:

@@ -1,11 +1,14 @@
 """Traces: the path of one packet, hop by hop."""
 
 import time
+from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any, Final
 
 from django.db import transaction
 
 from apps.chains.engine.compile import compile_plan
+from apps.chains.engine.operators import OperatorTable
 from apps.chains.events import TraceData
 from apps.chains.mapping import planned_chain, planned_root
 from apps.chains.models import Chain, Deployment
@@ -21,6 +24,7 @@ TRACE_WITHIN_S: Final = 20.0
 LATE_WITHIN_S: Final = 2.0
 POLL_S: Final = 0.2
 HOPS_MAX: Final = 1000
+AROUND: Final = timedelta(seconds=60)
 
 
 def trace_run(job: JobHandle) -> dict[str, Any]:
@@ -64,7 +68,7 @@ def _wait(job: JobHandle, row: Deployment, nonce: str) -> TraceData:
         told = Event.objects.filter(type="chains.trace", data__contains={"nonce": nonce}).first()
         if told is not None:
             late_s = late_s or time.monotonic() + LATE_WITHIN_S
-            hops = trace_hops(row, nonce, told)
+            hops = trace_hops(row, told)
             if _is_complete(row, hops) or time.monotonic() > late_s:
                 packet_id = told.data.get("packet_id")
                 return {"nonce": nonce, "packet_id": packet_id, "hops": hops, "at_s": told.at.timestamp()}
@@ -73,32 +77,40 @@ def _wait(job: JobHandle, row: Deployment, nonce: str) -> TraceData:
         time.sleep(POLL_S)
 
 
-def trace_hops(row: Deployment, nonce: str, told: Event) -> list[dict[str, Any]]:
-    """Return what every operator said of the traced packet, in the order of its times, with the operator's kind."""
+def trace_hops(row: Deployment, told: Event) -> list[dict[str, Any]]:
+    """Return what every operator said of the traced packet, in the order of its times.
+
+    Servers name the packet by path and number only. Numbers come again after a long time, so old reports are left out.
+    """
     table = compile_plan(planned_chain(row.plan), planned_root(row.plan))
-    known = table.by_id
-    rows = Event.objects.filter(type="chains.trace_hop", data__contains={"nonce": nonce}).order_by("id")
-    reports = [dict(event.data) for event in rows[:HOPS_MAX]]
-    own = told.data.get("hops")
-    reports += [dict(hop) for hop in own if isinstance(hop, dict)] if isinstance(own, list) else []
+    packet = {"path": row.chain.path, "packet_id": told.data.get("packet_id")}
+    rows = Event.objects.filter(
+        type="chains.trace_hop", data__contains=packet, created_at__gte=told.created_at - AROUND
+    ).order_by("id")
     hops: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for report in reports:
-        operator = known.get(report.get("operator", 0))
-        hop = {
-            "operator": report.get("operator"),
-            "kind": operator.kind.value if operator else str(report.get("kind", "")),
-            "nf": str(report.get("nf") or ""),
-            "server": str(report.get("server") or (operator.server if operator else "")),
-            "branch": report.get("branch"),
-            "at_us": report.get("at_us"),
-            "took_us": report.get("took_us"),
-            "fate": str(report.get("fate", "")),
-        }
-        hops.setdefault((hop["operator"], hop["branch"], hop["at_us"]), hop)
+    for event in rows[:HOPS_MAX]:
+        hop = _hop(row, table, event.data)
+        hops.setdefault((hop["operator"], hop["server"], hop["at_us"]), hop)
     return sorted(hops.values(), key=lambda hop: (hop["at_us"] or 0, hop["operator"] or 0))
 
 
+def _hop(row: Deployment, table: OperatorTable, said: Mapping[str, Any]) -> dict[str, Any]:
+    number = said.get("operator")
+    operator = table.by_id.get(number) if isinstance(number, int) else None
+    index = operator.nf_index if operator else None
+    return {
+        "operator": number,
+        "kind": operator.kind.value if operator else str(said.get("kind", ""))[:16],
+        "nf": planned_chain(row.plan).nfs[index].name if index is not None else "",
+        "server": str(said.get("server") or "")[:64],
+        "branch": said.get("branch"),
+        "at_us": said.get("at_us") if isinstance(said.get("at_us"), int | float) else None,
+        "took_us": said.get("took_us"),
+        "fate": str(said.get("fate", ""))[:32],
+    }
+
+
 def _is_complete(row: Deployment, hops: list[dict[str, Any]]) -> bool:
-    """Whether every network function of the chain spoke; after a drop the rest of them sees a nil, or nothing."""
-    spoke = {hop["nf"].rpartition("/")[2] for hop in hops if hop["kind"] == "nf"}
+    """Whether every network function of the chain spoke."""
+    spoke = {hop["nf"] for hop in hops}
     return {nf.name for nf in planned_chain(row.plan).nfs} <= spoke
