@@ -131,6 +131,10 @@ PAGES: dict[str, dict[str, Rule]] = {
     "/jobs/{job_id}/": READ,
     "/wan/": READ,
     "/chains/": READ,
+    "/chains/new/": {"GET": Rule(OPERATOR)},
+    "/chains/catalogue/": READ,
+    "/chains/plans/{plan_id}/": READ,
+    "/chains/{name}/": READ,
     "/mptcp/": READ,
     "/cluster/": READ,
 }
@@ -180,7 +184,7 @@ def address(pair: SitePair) -> Address:
         known = next((thing.pk for start, thing in ids.items() if path.startswith(start)), None)
         name = "goodput" if "charts" in path else "fiber"
         name = CHAIN if "/chains/" in path else name
-        for parameter in ("{pk}", "{job_id}"):
+        for parameter in ("{pk}", "{job_id}", "{plan_id}"):
             path = path.replace(parameter, str(_own_token(client) if "/tokens/" in path else known))
         return (
             path.replace("{token_id}", str(_own_token(client)))
@@ -204,6 +208,7 @@ def _chain_things() -> dict[str, Any]:
     return {
         "/api/v1/chains/alarms/": alarm,
         "/api/v1/chains/plans/": plan,
+        "/chains/plans/": plan,
         "/api/v1/chains/deployments/": deployment,
     }
 
