@@ -40,7 +40,7 @@ export function showBranches(holder, hops, plan) {
   Object.assign(layout, { barmode: "group", bargap: 0.3, height: 70 + rows.length * 38 });
   Object.assign(layout.yaxis, { type: "category", showgrid: false, ticksuffix: " " });
   Object.assign(layout.xaxis, { title: { text: "µs in this network function, last second" }, rangemode: "tozero" });
-  const bar = (name, key, colour, shape) => ({ type: "bar", orientation: "h", name, y: rows.map((row) => row.leaf.name), x: rows.map((row) => row.hop[key]), marker: { color: colour, pattern: { shape, fgcolor: token("--surface"), solidity: 0.35 } }, hovertemplate: `%{y} ${name}: %{x:.0f} µs<extra></extra>` });
+  const bar = (name, key, colour, shape) => ({ type: "bar", orientation: "h", name, y: rows.map((row) => row.leaf.name), x: rows.map((row) => row.hop[key]), marker: { color: colour, pattern: { shape, bgcolor: colour, fgcolor: token("--surface"), solidity: 0.35 } }, hovertemplate: `%{y} ${name}: %{x:.0f} µs<extra></extra>` });
   draw(holder, [bar("p99", "latency_us_p99", token("--series-1"), "/"), bar("p50", "latency_us_p50", token("--series-0"), "")], layout);
   return true;
 }
@@ -57,7 +57,10 @@ export function showHistory(holder, history, sloMs) {
   Object.assign(layout.xaxis, { type: "date", nticks: 5, tickformat: "%H:%M:%S", tickangle: 0, showgrid: false });
   Object.assign(layout.yaxis, { title: { text: "ms" }, rangemode: "tozero" });
   layout.hovermode = "x unified";
-  if (sloMs !== null) layout.shapes = [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: sloMs, y1: sloMs, line: { color: token("--bad"), width: 1.5, dash: "dash" } }];
+  const highest = Math.max(...history.map((point) => point.latency_us_p99 ?? 0), 0) / 1000;
+  const isNear = sloMs !== null && sloMs <= highest * 4;
+  if (sloMs !== null && !isNear) layout.annotations = [{ xref: "paper", yref: "paper", x: 1, y: 1, xanchor: "right", yanchor: "top", showarrow: false, text: `target ${sloMs} ms: far above` }];
+  if (isNear) layout.shapes = [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: sloMs, y1: sloMs, line: { color: token("--bad"), width: 1.5, dash: "dash" } }];
   const times = history.map((point) => stamp(point.at_s));
   const curve = (name, key, colour, dash) => ({ type: "scatter", mode: "lines", name, x: times, y: history.map((point) => (typeof point[key] === "number" ? point[key] / 1000 : null)), line: { color: colour, width: 2, dash }, hovertemplate: `${name} %{y:.2f} ms<extra></extra>` });
   draw(holder, [curve("p99", "latency_us_p99", token("--series-1"), "solid"), curve("p50", "latency_us_p50", token("--series-0"), "dot")], layout);

@@ -87,7 +87,8 @@ export function showHops(body, model, nowS) {
     make("td", { class: "figure" }, duration(hop.latency_us_p50)), make("td", { class: "figure" }, duration(hop.latency_us_p99)), make("td", { class: "figure" }, count(hop.queue)))));
 }
 
-const deviceFacts = (facts) => Object.entries(facts).filter(([name, value]) => name !== "state" && name !== "status" && value !== null && value !== "" && typeof value !== "object").map(([name, value]) => `${name.replaceAll("_", " ")} ${value}`).join(" · ");
+const TOLD = [["held_packets", (value) => `${count(value)} packets held`], ["waited_ms", (value) => `waited ${value} ms`], ["lost", (value) => `${count(value)} lost`]];
+const toldWords = (told) => TOLD.filter(([name]) => typeof told?.[name] === "number").map(([name, words]) => words(told[name])).join(", ");
 
 /** Where the deployment stands, device by device. */
 export function showDeployment(holder, deployment) {
@@ -99,23 +100,22 @@ export function showDeployment(holder, deployment) {
     return;
   }
   const devices = Object.entries(deployment.devices ?? {});
-  const told = deviceFacts(deployment.told ?? {});
+  const told = toldWords(deployment.told);
   holder.replaceChildren(
     make("p", null, stateChip(...chainState(deployment.status)), ` epoch ${deployment.epoch}, plan ${deployment.plan}, ${deployment.reason || `by ${deployment.created_by || "the portal"}`}`, deployment.live_at ? make("span", null, ", live since ", make("time", { datetime: deployment.live_at }, clock(Date.parse(deployment.live_at) / 1000))) : null),
     deployment.error ? make("p", { class: "notice", "data-level": "error" }, deployment.error) : "",
     told ? make("p", { class: "small soft" }, `The switch of epochs: ${told}.`) : "",
     devices.length ? make("ul", { class: "device-list" }, ...devices.map(([name, facts]) => make("li", { "data-device": name },
-      make("strong", null, name), stateChip(...deviceChip(facts)), make("span", { class: "small soft" }, deviceFacts(facts))))) : make("p", { class: "small soft" }, `On ${(deployment.servers ?? []).join(", ")}.`));
+      make("strong", null, name), stateChip(...deviceChip(facts)), make("span", { class: "small soft" }, facts.error || `revision ${facts.revision}`)))) : make("p", { class: "small soft" }, `On ${(deployment.servers ?? []).join(", ")}.`));
 }
 
-function deviceChip(facts) {
-  if (facts.error) return ["failed", "failed"];
-  if (facts.ok === false) return ["failed", "not applied"];
-  if (facts.ok === true || facts.is_applied) return ["ok", "applied"];
-  return [facts.state === "applied" ? "ok" : "running", facts.state ?? facts.status ?? "waiting"];
+/** A device has not answered yet while ok is null. */
+function deviceChip({ ok }) {
+  if (ok === null || ok === undefined) return ["running", "waiting"];
+  return ok ? ["ok", "applied"] : ["failed", "refused"];
 }
 
-const FATES = { released: "released", keep: "passed on", kept: "passed on", drop: "dropped", dropped: "dropped", nil: "dropped before", forwarded: "passed on", merged: "merged", mirrored: "mirrored" };
+const FATES = { passed: "passed on", released: "released" };
 const isDropped = (hop) => /^drop/.test(hop.fate ?? "");
 
 /** Draw the way of one packet in the graph and list its hops. */

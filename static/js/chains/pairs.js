@@ -52,7 +52,7 @@ export function showPairs(holder, pairs, names, mark) {
   const table = make("table", null,
     make("thead", null, make("tr", null, ...["Pair", "Verdict", "Why", "Fields that decided", "Rule"].map((words) => make("th", null, words)))),
     make("tbody", null, ...pairs.map((pair) => reasonRow(pair, names, mark))));
-  const isOpen = find("details", holder)?.open ?? pairs.length <= 15;
+  const isOpen = find("details", holder)?.open ?? pairs.length <= 6;
   holder.replaceChildren(make("p", null, pairsInWords(pairs)));
   if (!pairs.length) return;
   holder.append(
