@@ -9,6 +9,8 @@ from nfvportal.lib.errors import InvalidInputError
 ROLES: dict[str, str] = {
     "wan.gateway": "apps.wan.agent.gateway:Gateway",
     "wan.host": "apps.wan.agent.host:Host",
+    "chains.classifier": "apps.chains.agent.classifier:Classifier",
+    "chains.server": "apps.chains.agent.server:Server",
     "lab.traffic": "nfvportal.lab.traffic.role:Traffic",
 }
 
