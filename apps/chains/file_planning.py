@@ -136,19 +136,21 @@ def _run(
 
 def random_packets(chain: Chain, count: int, seed: int) -> list[TimedFrame]:
     """Return packets of the published mix, some of them odd, and some for the chain's load balancer."""
-    mix = TrafficMix(odd_ratio=ODD_RATIO, **_server_net(nf.params for nf in chain.nfs))
+    server_net = _server_net(nf.params for nf in chain.nfs)
+    mix = TrafficMix(odd_ratio=ODD_RATIO, server_net=server_net)
     return list(TrafficSource(mix, seed).timed(count, chain.rate_pps))
 
 
-def _server_net(settings: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+def _server_net(settings: Iterable[Mapping[str, Any]]) -> int:
+    """Return the network that servers of random packets are in: that of the first virtual address, if there is one."""
     for params in settings:
         try:
             vip = ip_address(str(params.get("vip", "")))
         except ValueError:
             continue
         if vip.version == 4:
-            return {"server_net": int(vip) & 0xFFFF0000}
-    return {}
+            return int(vip) & 0xFFFF0000
+    return TrafficMix().server_net
 
 
 def graph_words(root: Mapping[str, Any]) -> str:

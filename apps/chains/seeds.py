@@ -1,59 +1,67 @@
 """The built-in catalogue, and sample chains for the demo. Safe to repeat: what people changed stays."""
 
+from typing import Any
+
 from apps.chains.chain_definition import definition_parse
 from apps.chains.engine.catalogue import CATALOGUE
 from apps.chains.models import Chain, NfType
 from apps.chains.plan_json import profile_to_json, service_to_json
 from apps.chains.services.chains import chain_create
 
-# TABLE: sample chains: name, title, (name, type) of each network function, packets per second, p99 target in ms.
-CHAINS: tuple[tuple[str, str, tuple[tuple[str, str], ...], float, float], ...] = (
+# Addresses of the published mix: its most frequent servers are 192.168.0.1 and following.
+BALANCER: dict[str, Any] = {
+    "vip": "192.168.0.1",
+    "backends": [{"address": "192.168.100.11"}, {"address": "192.168.100.12"}],
+}
+
+# TABLE: sample chains: name, title, (name, type, settings) of each network function.
+CHAINS: tuple[tuple[str, str, tuple[tuple[str, str, dict[str, Any]], ...]], ...] = (
     (
         "north-south",
         "Data centre, north to south",
         (
-            ("edge-firewall", "firewall"),
-            ("monitor", "monitor"),
-            ("load-balancer", "load_balancer"),
-            ("app-firewall", "firewall"),
+            ("edge-firewall", "firewall", {}),
+            ("monitor", "monitor", {}),
+            ("load-balancer", "load_balancer", BALANCER),
+            ("app-firewall", "firewall", {}),
         ),
-        500.0,
-        20.0,
     ),
     (
         "web-vpn",
         "Web over VPN",
         (
-            ("vpn", "vpn"),
-            ("monitor", "monitor"),
-            ("firewall", "firewall"),
-            ("load-balancer", "load_balancer"),
+            ("vpn", "vpn", {"key": "demo key, not a secret"}),
+            ("monitor", "monitor", {}),
+            ("firewall", "firewall", {}),
+            ("load-balancer", "load_balancer", BALANCER),
         ),
-        500.0,
-        20.0,
     ),
     (
         "east-west",
         "Data centre, east to west",
-        (("firewall", "firewall"), ("ids", "ids"), ("load-balancer", "load_balancer")),
-        500.0,
-        20.0,
+        (
+            ("firewall", "firewall", {}),
+            ("ids", "ids", {}),
+            ("load-balancer", "load_balancer", BALANCER),
+        ),
     ),
 )
+RATE_PPS = 200.0
+SLO_P99_MS = 20.0
 
 
 def seed_demo() -> None:
     """Put catalogue and sample chains in; none is applied."""
     catalogue_seed()
-    for name, title, nfs, rate_pps, slo_p99_ms in CHAINS:
+    for name, title, nfs in CHAINS:
         if Chain.objects.filter(name=name).exists():
             continue
         body = {
             "name": name,
             "title": title,
-            "nfs": [{"name": nf, "type": type_} for nf, type_ in nfs],
-            "rate_pps": rate_pps,
-            "slo_p99_ms": slo_p99_ms,
+            "nfs": [{"name": nf, "type": type_, "params": params} for nf, type_, params in nfs],
+            "rate_pps": RATE_PPS,
+            "slo_p99_ms": SLO_P99_MS,
         }
         chain_create(definition=definition_parse(body), actor=None, note="sample")
 

@@ -11,7 +11,7 @@ from django.test import Client
 from django.utils import timezone
 
 from apps.chains.chain_definition import definition_parse
-from apps.chains.models import ChainAlarm, Deployment, NfType, Plan
+from apps.chains.models import ChainAlarm, Deployment, Plan
 from apps.chains.services.chains import chain_create
 from apps.wan.models import MapEpoch, SitePair, VirtualSubnet, WanLink
 from nfvportal.accounts.access import RANK, Role
@@ -198,7 +198,6 @@ def address(pair: SitePair) -> Address:
 
 def _chain_things() -> dict[str, Any]:
     """Return what stands behind the addresses of chains."""
-    NfType.objects.create(slug="monitor", title="Monitor", profile={}, service={"mean_us": 10})
     body = {"name": CHAIN, "rate_pps": 10, "nfs": [{"name": "monitor", "type": "monitor"}]}
     chain = chain_create(definition=definition_parse(body), actor=None)
     alarm = ChainAlarm.objects.create(chain=chain, kind="slo", message="slow", raised_at=timezone.now())
