@@ -56,7 +56,11 @@ def nf_type_create(*, fields: Mapping[str, Any], actor: Actor) -> NfType:
         except IntegrityError as error:
             raise InvalidInputError("slug", f"must be new; there is a type {fields['slug']}") from error
         audit_record(
-            actor=actor, action="chains.nf_type_create", subject=row.slug, before=None, after=_edited(row)
+            actor=actor,
+            action="chains.nf_type_create",
+            subject=row.slug,
+            before=None,
+            after=nf_type_edited(row),
         )
     return row
 
@@ -76,16 +80,20 @@ def nf_type_update(
         row = _locked(slug)
         if check is not None:
             check(row)
-        before = _edited(row)
+        before = nf_type_edited(row)
         for name, value in fields.items():
             setattr(row, name, value)
-        if _edited(row) == before:
+        if nf_type_edited(row) == before:
             return row
         row.version += 1
         row.updated_by = name_of(actor)
         row.save()
         audit_record(
-            actor=actor, action="chains.nf_type_update", subject=slug, before=before, after=_edited(row)
+            actor=actor,
+            action="chains.nf_type_update",
+            subject=slug,
+            before=before,
+            after=nf_type_edited(row),
         )
     return row
 
@@ -108,7 +116,7 @@ def nf_type_delete(*, slug: str, actor: Actor, check: Check | None = None) -> No
         )
         if users:
             raise InvalidInputError("", f"{slug} is used by {', '.join(users[:5])}; change these first")
-        before = _edited(row)
+        before = nf_type_edited(row)
         row.delete()
         audit_record(actor=actor, action="chains.nf_type_delete", subject=slug, before=before, after=None)
 
@@ -124,5 +132,6 @@ def _locked(slug: str) -> NfType:
     return row
 
 
-def _edited(row: NfType) -> dict[str, Any]:
+def nf_type_edited(row: NfType) -> dict[str, Any]:
+    """Return the fields that people edit, for audit and comparison."""
     return {name: getattr(row, name) for name in FIELDS}
