@@ -124,9 +124,9 @@ class RegionCosts:
         """Return the best block per region; fills ``powers`` of the subset by the way."""
         best = np.full(len(regions), np.inf)
         for joins, powers in zip(self.graphs.joins, self.powers, strict=True):
-            if joins.is_connected(mask):
+            first = joins.first[mask]
+            if not len(first):
                 continue
-            first = self.graphs.first_branches(joins, mask)
             powers[mask] = (self.alone[first] + powers[mask ^ first]).min()
             sums = self._sums(joins, powers, mask, regions)
             norm = self.graphs.scale_us * sums ** (1 / self.graphs.costs.exponent)
@@ -198,7 +198,7 @@ class RegionBuilder:
 
     def _several(self, joins: Joins, powers: Costs, mask: int) -> Costs:
         """Return ``powers`` with at least two branches for the subset itself."""
-        first = self.graphs.first_branches(joins, mask)
+        first = joins.first[mask]
         several = powers.copy()
         several[mask] = (self.costs.alone[first] + powers[mask ^ first]).min(initial=np.inf)
         return several
@@ -210,7 +210,7 @@ class RegionBuilder:
         inside: list[list[int]] = []
         left, is_one_allowed = mask ^ region, bool(region)
         while left:
-            first = self.graphs.first_branches(joins, left)
+            first = joins.first[left]
             sums = self.costs.alone[first] + powers[left ^ first]
             at = int(np.argmin(sums)) if len(first) else -1
             is_last = at < 0 or (is_one_allowed and bool(self.costs.alone[left] <= sums[at]))

@@ -9,8 +9,8 @@ built up one by one, each time the one that holds the lowest index that is left:
     series(S) = min over cuts:  best(front) + best(rest)
     best(S)   = min(network function, series(S), block(S))
 
-Blocks that need copies count more than others (see ``planning_cost``), so the recursion for blocks runs twice: once with
-the pairs that need copies refused as well.
+Blocks that need copies count more than others (see ``planning_cost``), so the recursion for blocks runs twice: once
+with the pairs that need copies refused as well.
 
 A branch is no block itself, since the norm is associative and one block is cheaper than two. Subsets are numbered by
 their bits, so every proper part of S has a smaller number, and numpy takes all X of one S at once.
@@ -60,7 +60,8 @@ class Joins:
         count: network functions; refused: pairs that may not be across branches; factor: what a block's time counts.
 
     Attributes: ``powers`` is the least sum of powers over partitions into branches, one branch included; ``block`` the
-    cost of the best block. Both are indexed by subset.
+    cost of the best block; ``first`` the candidates for the branch with the lowest index, the whole subset excepted.
+    All are indexed by subset.
     """
 
     def __init__(self, count: int, refused: Iterable[tuple[int, int]], factor: float) -> None:
@@ -74,12 +75,14 @@ class Joins:
             self.refusals[1 << index : 2 << index] = self.refusals[: 1 << index] | others
         self.powers, self.block = np.full(1 << count, np.inf), np.full(1 << count, np.inf)
         self.powers[0] = 0.0
+        self.around: list[int] = self.refusals.tolist()
+        self.first: list[Masks] = [np.zeros(0, dtype=np.int64)]
 
     def is_connected(self, mask: int) -> bool:
         """Whether refusals hold a subset together, so that it cannot be a block."""
         reached = mask & -mask
         while True:
-            more = reached | (int(self.refusals[reached]) & mask)
+            more = reached | (self.around[reached] & mask)
             if more == reached:
                 return reached == mask
             reached = more
@@ -116,8 +119,9 @@ class SubsetGraphs:
             self.parts.append(np.concatenate([rest, rest | top]))
             self._fill(mask)
 
-    def first_branches(self, joins: Joins, mask: int) -> Masks:
-        """Return the candidates for the branch with the lowest index, the whole subset excepted."""
+    def _first(self, joins: Joins, mask: int) -> Masks:
+        if joins.is_connected(mask):
+            return joins.first[0]
         low = mask & -mask
         chosen = self.parts[mask ^ low][:-1] | low
         allowed: Masks = chosen[joins.refusals[chosen] & (mask ^ chosen) == 0]
@@ -133,9 +137,10 @@ class SubsetGraphs:
         self.best[mask] = self.branch[mask]
         for joins in self.joins:
             joins.powers[mask] = self.alone[mask]
-            if joins.is_connected(mask):
+            first = self._first(joins, mask)
+            joins.first.append(first)
+            if not len(first):
                 continue
-            first = self.first_branches(joins, mask)
             least = float((self.alone[first] + joins.powers[mask ^ first]).min())
             joins.block[mask] = self.block_us(joins, least)
             joins.powers[mask] = min(least, float(self.alone[mask]))
@@ -173,7 +178,7 @@ def block_node(graphs: SubsetGraphs, joins: Joins, mask: int, server: str, is_on
 
 def best_branches(graphs: SubsetGraphs, joins: Joins, mask: int, is_one_allowed: bool) -> list[int]:
     """Return the branches of the least sum of powers of a subset; one or more, or two or more."""
-    first = graphs.first_branches(joins, mask)
+    first = joins.first[mask]
     sums = graphs.alone[first] + joins.powers[mask ^ first]
     at = int(np.argmin(sums)) if len(first) else -1
     if at < 0 or (is_one_allowed and graphs.alone[mask] <= sums[at]):
