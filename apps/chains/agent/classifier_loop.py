@@ -30,6 +30,7 @@ class ClassifierLoop:
         self._trace_left = 0
         self._at_us = 0
         self._untouched = 0
+        self._overflows = 0
 
     @property
     def is_busy(self) -> bool:
@@ -204,9 +205,12 @@ class ClassifierLoop:
 
     def state(self) -> dict[str, Any]:
         """Return what is active and counted."""
+        for opened in (self._ingress, self._egress):
+            self._overflows += opened.overflow_count() if opened is not None else 0
         return {
             "active": {str(path): flow.epoch for path, flow in self._flows.items()},
             "untouched": self._untouched,
+            "overflow": self._overflows,
             "flows": {
                 str(path): {
                     **flow.counters,

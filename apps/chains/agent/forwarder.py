@@ -237,6 +237,8 @@ class Forwarder:
         self._tell({"event": event, "data": data})
 
     def _report(self) -> None:
+        if self._fabric is not None:
+            self._plane.counters["fabric_overflow"] += self._fabric.overflow_count()
         if self._plane.runs:
             columns = server_columns(self._plane, self._links.values())
             if self._classifier is not None:

@@ -11,6 +11,7 @@ FRAME_MAX: Final = 2048
 BURST: Final = 64
 RECEIVE_BYTES: Final = 8 << 20
 _SOL_PACKET, _ADD_MEMBERSHIP, _MR_PROMISC, _IGNORE_OUTGOING = 263, 1, 1, 23
+_STATISTICS = 6
 _SO_RCVBUFFORCE = 33
 _SIOCGIFMTU, _SIOCSIFMTU = 0x8921, 0x8922
 
@@ -72,6 +73,10 @@ class PacketSocket:
             self._socket.send(frame)
         except OSError:
             self.dropped += 1
+
+    def overflow_count(self) -> int:
+        """Return how many frames the kernel dropped since the last call, because we were too slow to take them."""
+        return int(struct.unpack("=II", self._socket.getsockopt(_SOL_PACKET, _STATISTICS, 8))[1])
 
     def close(self) -> None:
         """Give the socket back."""
