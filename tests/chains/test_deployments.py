@@ -276,6 +276,18 @@ def test_undeclared_write_is_an_alarm_until_the_next_deployment(fabric: Devices)
     assert ChainAlarm.objects.count() == 1
 
 
+@pytest.mark.django_db
+def test_suspects_of_a_merge_are_named(fabric: Devices) -> None:
+    row = deployed(runnable())
+    merge = {"path": row.chain.path, "epoch": 1, "nf_indexes": [1, 2, 99], "field": "ip_ttl"}
+    undeclared_write_record(event=agent_event("chains.undeclared_write", **merge))
+    undeclared_write_record(event=agent_event("chains.undeclared_write", nf="web-vpn/vpn", field="ip_tos"))
+    assert set(ChainAlarm.objects.values_list("key", flat=True)) == {
+        "monitor or firewall:ip_ttl",
+        "vpn:ip_tos",
+    }
+
+
 class Agents:
     """Devices that obey: they apply what they shall hold, and the classifier tells of every switch."""
 
@@ -301,7 +313,9 @@ class Agents:
                     ok=role != self.refuses, error="no room" if role == self.refuses else "", role=role
                 )
             state = DesiredState.objects.filter(role="chains.classifier").first()
-            for path, epoch in (state.spec["active"] if state and self.tells else {}).items():
+            paths = {str(path["path"]) for path in state.spec["paths"]} if state and self.tells else set()
+            for path in paths:
+                epoch = state.spec["active"].get(path, 0) if state else 0
                 if (int(path), epoch) not in told:
                     told.add((int(path), epoch))
                     agent_event(

@@ -1,6 +1,6 @@
 """Alarms: a missed latency target (with hysteresis), an undeclared write, drift from the plan."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -106,20 +106,38 @@ def undeclared_write_record(*, event: Event) -> ChainAlarm | None:
     It stays until the chain's next deployment: nothing else can show that it is over.
     """
     data = event.data
-    suspects = data.get("nfs") if isinstance(data.get("nfs"), list) else [data.get("nf")]
-    nf = " or ".join(str(name)[:64] for name in suspects[:32] if name) or "a network function"
-    path, field = data.get("path"), str(data.get("field", ""))[:32]
-    chain = Chain.objects.filter(path=path).first() if isinstance(path, int) else None
+    chain = _chain_of(data)
     if chain is None:
         return None
+    nf, field = " or ".join(_suspects(chain, data)) or "a network function", str(data.get("field", ""))[:32]
     return alarm_raise(
         chain=chain,
         kind=AlarmKind.UNDECLARED_WRITE,
         key=f"{nf}:{field}",
         message=f"{nf} changed {field}, which its profile does not declare; correct the profile and plan anew",
-        data={name: data.get(name) for name in ("nf", "nfs", "field", "epoch", "packet_id")},
+        data={"nf": nf, **{name: data.get(name) for name in ("field", "epoch", "packet_id", "operator")}},
         at=event.at,
     )
+
+
+def _chain_of(data: Mapping[str, Any]) -> Chain | None:
+    """Return the chain that a report speaks of: by path, or by name before the function's."""
+    if isinstance(path := data.get("path"), int):
+        return Chain.objects.filter(path=path).first()
+    name = data.get("chain") or str(data.get("nf", "")).partition("/")[0]
+    return Chain.objects.filter(name=str(name)[:64]).first()
+
+
+def _suspects(chain: Chain, data: Mapping[str, Any]) -> list[str]:
+    """Return the names of the functions that may have done it: its own check names one, a merge those of a branch."""
+    if data.get("nf"):
+        return [str(data["nf"]).rpartition("/")[2][:64]]
+    indexes = data.get("nf_indexes")
+    row = chain.deployments.select_related("plan").filter(epoch=data.get("epoch") or 0).first()
+    if row is None or not isinstance(indexes, list):
+        return []
+    names = [nf["name"] for nf in row.plan.inputs["nfs"]]
+    return [names[index] for index in indexes if isinstance(index, int) and 0 <= index < len(names)]
 
 
 def alarms_end(row: Deployment) -> None:

@@ -112,12 +112,12 @@ def _switched(row: Deployment) -> dict[str, Any] | None:
 
 
 def _drained(row: Deployment) -> bool:
-    """Whether the classifier holds no packet of the epoch any more."""
+    """Whether the classifier said that packets pass by the chain now: then none of them is under way any more."""
     if not deployments.devices_note(row):
         return False
-    applied = row.chain.deployments.get(pk=row.pk)
-    newest = LatencySample.objects.filter(chain=applied.chain_id).order_by("-at").first()
-    return newest is None or not newest.counters.get("in_flight")
+    passed_by = {"path": row.chain.path, "epoch": 0}
+    events = Event.objects.filter(type="chains.epoch_active", data__contains=passed_by)
+    return events.filter(created_at__gte=row.live_at or row.created_at).exists()
 
 
 def _missing(row: Deployment) -> str:
