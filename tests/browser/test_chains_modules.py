@@ -5,12 +5,15 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 
+from apps.chains.engine.nfs.registry import MAKERS, make_nf
+from nfvportal.lib.errors import InvalidInputError
+
 MODULES = "/static/js/chains/"
 
 
 def run(page: Page, script: str, argument: Any = None) -> Any:
-    """Run the body of an async function with the modules as ``model, layout, merge, plan_diff, words`` and ``arg``."""
-    names = ("model", "layout", "merge", "plan_diff", "words")
+    """Run the body of an async function with the modules by their names and ``arg``."""
+    names = ("model", "layout", "merge", "plan_diff", "words", "params", "live_model")
     imports = "".join(f'const {name} = await import("{MODULES}{name}.js");' for name in names)
     return page.evaluate(f"async (arg) => {{ {imports} {script} }}", argument)
 
@@ -273,3 +276,36 @@ def test_plan_difference_names_moves_and_pairs(admin_page: Page) -> None:
 )  # fmt: skip
 def test_words(admin_page: Page, script: str, words: str) -> None:
     assert run(admin_page, f"return {script}") == words
+
+
+def test_examples_of_settings_are_what_the_functions_take(admin_page: Page) -> None:
+    examples = run(admin_page, "return params.SETTINGS")
+    assert set(examples) == set(MAKERS)
+    for slug, row in examples.items():
+        make_nf(slug, row["example"])
+
+
+@pytest.mark.parametrize("slug", sorted(MAKERS))
+def test_warning_about_functions_that_need_settings(admin_page: Page, slug: str) -> None:
+    words = run(admin_page, "return params.warningOf({ params: {} }, { implementation: arg })", slug)
+    try:
+        make_nf(slug, {})
+    except InvalidInputError:
+        assert words == "needs parameters to run"
+    else:
+        assert words == ("drops everything: no rule allows" if slug == "firewall" else "")
+
+
+def test_flow_says_whether_packets_come_out(admin_page: Page) -> None:
+    script = """
+    const chain = new live_model.LiveChain();
+    chain.load({ chain: {} });
+    const seen = [];
+    for (const [epoch, at_s, into, out] of arg) {
+      chain.apply("telemetry", { latency: { epoch, at_s, counters: { in: into, out } } });
+      seen.push(chain.flow);
+    }
+    return seen;
+    """
+    points = [[1, 1, 10, 5], [1, 2, 30, 5], [2, 3, 2, 2], [2, 4, 5, 4]]
+    assert run(admin_page, script, points) == [None, {"in": 20, "out": 0}, None, {"in": 3, "out": 2}]

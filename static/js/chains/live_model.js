@@ -12,7 +12,7 @@ export class LiveChain {
   }
 
   clear() {
-    Object.assign(this, { plan: null, livePlan: null, deployment: null, hops: [], newest: null, history: [], alarms: [], trace: null, isRemoved: false });
+    Object.assign(this, { plan: null, livePlan: null, deployment: null, hops: [], newest: null, history: [], alarms: [], trace: null, isRemoved: false, before: null });
   }
 
   load(data) {
@@ -55,8 +55,16 @@ export class LiveChain {
   }
 
   takeLatency(point) {
+    if (this.newest && this.newest.epoch === point.epoch && point.at_s > this.newest.at_s) this.before = this.newest;
+    else if (this.newest?.epoch !== point.epoch) this.before = null;
     this.newest = point;
     this.history = [...this.history.filter((known) => known.at_s !== point.at_s), point].slice(-HISTORY_LIMIT);
+  }
+
+  /** Packets that went in and came out between the two newest seconds; null while there is only one. */
+  get flow() {
+    const [one, other] = [this.before?.counters, this.newest?.counters];
+    return one && other ? { in: other.in - one.in, out: other.out - one.out } : null;
   }
 
   get openAlarms() {

@@ -26,6 +26,10 @@ export function verdictOf(model, nowS, isStreamStale) {
     const when = newest ? `last measured at ${clock(newest.at_s)}` : "nothing measured yet";
     return { state: "unknown", chip: ["stale", "no measurement"], words: `Live, ${where}; ${when}.` };
   }
+  const { flow } = model;
+  if (flow && flow.in > 0 && flow.out <= 0) {
+    return { state: "down", chip: ["failed", "no packet comes out"], words: `${count(flow.in)} packets went in during the last second, none came out; ${where}.` };
+  }
   const open = model.openAlarms.length;
   const isMissed = typeof target === "number" && newest.latency_us_p99 !== null && newest.latency_us_p99 > target * 1000;
   const state = isMissed ? "down" : open ? "degraded" : "up";

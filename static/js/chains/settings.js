@@ -2,6 +2,7 @@
 
 import { find, make, setText } from "../dom.js";
 import { PROTOCOLS, REPLANS, changeChain, changeMatch, changeNf, isSame, portsOf } from "./model.js";
+import { SETTINGS, warningOf } from "./params.js";
 
 const asNumber = (low, words) => (text) => {
   const value = Number(text.replace(",", "."));
@@ -141,11 +142,30 @@ export class Settings {
     }
     for (const row of [...this.chainRows, ...this.nfRows]) row.sync(draft, wordsOf(row.row.field));
     if (!nf) return;
+    this.showHint(nf, types.get(nf.type));
     for (const row of this.nfRows) {
       if (/\.service\./.test(row.row.field)) row.element.hidden = !nf.service;
     }
     const title = find("#nf-title");
     setText(title, `${selected + 1} ${nf.name}`);
+  }
+
+  /** What can be set in this type, and an example to start from. */
+  showHint(nf, type) {
+    const row = this.nfRows.find((each) => each.row.isLong);
+    const known = SETTINGS[type?.implementation];
+    const key = JSON.stringify([type?.slug, warningOf(nf, type)]);
+    if (row.hintKey === key) return;
+    row.hintKey = key;
+    find(".param-hint", row.element)?.remove();
+    const put = () => {
+      row.input.value = JSON.stringify(known.example, null, 2);
+      row.edit();
+      row.input.focus();
+    };
+    const warning = warningOf(nf, type);
+    row.element.append(make("div", { class: "param-hint help" }, warning ? make("strong", { class: "field-warning" }, `▲ As it stands it ${warning}. `) : "", known ? `${known.words} ` : "What its own program takes.",
+      known ? make("button", { class: "button button-small", type: "button", onclick: put }, "Put an example in") : ""));
   }
 
   focus(field) {

@@ -2,6 +2,7 @@
 
 import { find, findAll, make, setData, setText } from "../dom.js";
 import { draggable } from "./dragging.js";
+import { warningOf } from "./params.js";
 import { duration } from "./words.js";
 
 const hidden = (words) => make("span", { class: "visually-hidden" }, words);
@@ -46,7 +47,7 @@ export class Strip {
     const type = types.get(nf.type);
     const isBad = badFields.some((field) => field.startsWith(`nfs[${index}]`));
     const words = [make("span", { class: "nf-number number" }, String(index + 1)), make("strong", null, nf.name), make("span", { class: "small soft" }, type?.title ?? nf.type),
-      make("span", { class: "small number" }, factsOf(nf, type)), isBad && make("span", { class: "field-error" }, "✕ not valid")];
+      make("span", { class: "small number" }, factsOf(nf, type)), isBad && make("span", { class: "field-error" }, "✕ not valid"), !isBad && warningOf(nf, type) && make("span", { class: "field-warning small" }, `▲ ${warningOf(nf, type)}`)];
     const card = make("li", { class: "nf-card", "data-nf": nf.name, "data-bad": isBad || false, "data-selected": index === selected || false });
     if (!this.actions) {
       card.append(make("div", { class: "nf-main" }, ...words.filter(Boolean)));

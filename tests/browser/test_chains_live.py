@@ -1,0 +1,171 @@
+"""A chain on real servers, by the browser alone: drawn, planned, applied, watched, traced, re-planned, rolled back."""
+
+import re
+import sys
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from nfvportal.lab.client import LabClient, LabUnavailable
+from tests.browser.conftest import USER_PASSWORD, add_users
+from tests.browser.test_chains import call, drawn
+from tests.browser.test_pages import assert_fits_and_reads
+from tests.browser.test_wan import press_until_focused
+from tests.browser.watch import WatchedPage, watched_page
+from tests.support.whole_portal import WholePortal, whole_portal
+
+JOB_MS = 120_000
+MEASURED_MS = 30_000
+SETTINGS = {
+    "firewall": '{"default": "allow"}',
+    "vpn": '{"key": "only a key of a test"}',
+    "load-balancer": '{"vip": "10.9.0.99", "backends": [{"address": "10.9.0.20"}]}',
+}
+# What a network function cannot be asked for, a plain sender gives: 100 datagrams a second until it is ended.
+SENDER = """
+import socket, time
+link = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+while True:
+    link.sendto(bytes(400), ("10.9.0.20", 9))
+    time.sleep(0.01)
+"""
+
+
+@pytest.fixture(scope="module")
+def portal(browser: Browser) -> Iterator[WholePortal]:
+    """A portal whose lab is the data centre, with packets on their way from generator to sink."""
+    with whole_portal("--topology", "datacenter") as started:
+        add_users(started)
+        lab = LabClient(started.paths.lab_socket)
+        try:
+            lab.status()
+        except LabUnavailable:
+            pytest.skip("no lab: user namespaces are forbidden here")
+        send = [sys.executable, "-c", SENDER]
+        lab.exec("dc-generator", ["sh", "-c", '"$@" >/dev/null 2>&1 </dev/null &', "sh", *send])
+        yield started
+
+
+@pytest.fixture
+def live_chain(admin_page: Page, watched: WatchedPage) -> Iterator[str]:
+    """The name of a chain that is taken off the devices and deleted after the test."""
+    name = "drawn-live"
+    yield name
+    watched.open(f"/chains/{name}/")
+    remove = operation(admin_page, "remove")
+    expect(admin_page.locator("#chain")).to_have_attribute("data-loaded", "true")
+    if remove.is_enabled():
+        remove.click()
+        admin_page.get_by_role("button", name="Take it off").click()
+        job_ends(admin_page, "Take off the devices")
+        expect(admin_page.locator("#live")).to_be_hidden()
+    call(admin_page, "DELETE", f"chains/{name}/", headers={"If-Match": "*"})
+
+
+def operation(page: Page, name: str) -> Locator:
+    return page.locator(f'[data-operation="{name}"]')
+
+
+def job_ends(page: Page, words: str) -> None:
+    """Wait until the job that these words name has succeeded."""
+    chip = page.locator("#job-line .state")
+    expect(chip).to_have_text(re.compile(f"{words}.*: (succeeded|failed|cancelled|not done)"), timeout=JOB_MS)
+    assert "succeeded" in chip.inner_text(), page.locator("#job-line").inner_text()
+
+
+def draw(page: Page, name: str, rate: str) -> None:
+    """Draw VPN, monitor, firewall, load balancer with their settings and save."""
+    for type_ in ("vpn", "monitor", "firewall", "load_balancer"):
+        page.locator(f'.palette-item[data-type="{type_}"]').get_by_role("button").click()
+    for nf, params in SETTINGS.items():
+        page.locator(f'#strip .nf-card[data-nf="{nf}"] .nf-main').click()
+        page.get_by_label("Parameters (JSON)").fill(params)
+    page.get_by_role("textbox", name="Name", exact=True).fill(name)
+    page.get_by_label("Rate, packets/s").fill(rate)
+    page.get_by_label("p99 latency target, ms").fill("500")
+    page.locator("#save").click()
+    page.wait_for_url(f"**/chains/{name}/")
+    drawn(page, "vpn", "monitor", "firewall", "load-balancer")
+
+
+def plan_and_apply(page: Page) -> None:
+    operation(page, "plan").click()
+    job_ends(page, "Plan")
+    expect(page.locator('[data-planned="plan"]')).to_be_visible()
+    operation(page, "apply").click()
+    page.get_by_role("dialog", name="Apply this plan?").get_by_role("button", name="Apply").click()
+    job_ends(page, "Apply plan")
+
+
+def epoch(page: Page) -> int:
+    found = re.search(r"epoch (\d+)", page.locator("#verdict .verdict-words").inner_text())
+    assert found
+    return int(found[1])
+
+
+def test_drawn_planned_applied_traced_replanned_rolled_back(
+    browser: Browser, portal: WholePortal, admin_page: Page, watched: WatchedPage, live_chain: str
+) -> None:
+    page = admin_page
+    watched.open("/chains/new/")
+    draw(page, live_chain, "100")
+    plan_and_apply(page)
+    verdict = page.locator("#verdict")
+    expect(verdict).to_have_attribute("data-state", "up", timeout=MEASURED_MS)
+    first = epoch(page)
+    hops = page.locator("#hops tr")
+    for name in ("vpn", "monitor", "firewall", "load-balancer"):
+        expect(hops.filter(has_text=name).locator('[data-counter="out"]')).to_have_text(re.compile("[1-9]"))
+    expect(page.locator('[data-measured="p99"]')).to_contain_text(re.compile("µs|ms"))
+    expect(page.locator("#spread svg.main-svg").first).to_be_visible()
+    expect(page.locator("#branches svg.main-svg").first).to_be_visible()
+    expect(page.locator('[data-device="dc-classifier"]')).to_contain_text("applied")
+
+    operation(page, "trace").click()
+    job_ends(page, "Trace one packet")
+    rows = page.locator("#trace tbody tr")
+    for name in ("vpn", "monitor", "firewall", "load-balancer"):
+        expect(rows.filter(has_text=name)).to_have_count(1)
+    expect(page.locator("#live-graph")).to_have_attribute("data-path", re.compile("ingress.*nf-0.*egress"))
+
+    page.get_by_label("Rate, packets/s").fill("150")
+    expect(operation(page, "plan")).to_have_text("Save and plan")
+    plan_and_apply(page)
+    expect(verdict).to_contain_text(f"epoch {first + 1}")
+    expect(verdict).to_have_attribute("data-state", "up", timeout=MEASURED_MS)
+    expect(page.locator("#measured")).to_contain_text("150 packets/s")
+    page.locator("[data-compare]").nth(0).check()
+    page.locator("[data-compare]").nth(1).check()
+    page.locator("#compare").click()
+    expect(page.locator(".plan-diff")).to_contain_text("predicted p99")
+
+    press_until_focused(page, operation(page, "rollback"), key="Shift+Tab", limit=200)
+    page.keyboard.press("Enter")
+    job_ends(page, "Roll back")
+    expect(verdict).to_contain_text(f"epoch {first + 2}")
+    expect(page.locator("#measured")).to_contain_text("100 packets/s")
+
+    with watched_page(browser, portal.url, viewport={"width": 390, "height": 844}) as viewer:
+        viewer.log_in("vera", USER_PASSWORD, then=f"/chains/{live_chain}/")
+        expect(viewer.page.locator("#verdict")).to_have_attribute("data-state", "up", timeout=MEASURED_MS)
+        expect(viewer.page.locator("[data-operation]")).to_have_count(0)
+        assert_fits_and_reads(viewer.page, "live, narrow")
+        viewer.open("/chains/")
+        row = viewer.page.locator(f'[data-chain="{live_chain}"]')
+        expect(row).to_contain_text("within 500 ms", timeout=MEASURED_MS)
+        expect(row).to_contain_text("packets/s")
+
+
+def test_a_dead_web_process_makes_the_page_stale(
+    admin_page: Page, watched: WatchedPage, portal: WholePortal
+) -> None:
+    """What is old says so; nothing looks live that is not."""
+    watched.expected += ["WebSocket connection", "Failed to load resource", "ERR_"]
+    watched.open("/chains/")
+    expect(admin_page.locator("#live-status .state")).to_have_text("live")
+    admin_page.context.set_offline(True)
+    expect(admin_page.locator("#live-status .state")).to_contain_text("stale since", timeout=30_000)
+    expect(admin_page.locator("#verdict .state")).to_have_text("stale")
+    admin_page.context.set_offline(False)
+    expect(admin_page.locator("#live-status .state")).to_have_text("live", timeout=60_000)
