@@ -14,16 +14,26 @@ BALANCER: dict[str, Any] = {
     "backends": [{"address": "192.168.100.11"}, {"address": "192.168.100.12"}],
 }
 
+EDGE: dict[str, Any] = {
+    "default": "allow",
+    "rules": [
+        {"action": "deny", "proto": "tcp", "dst_port": [23]},
+        {"action": "deny", "src": "203.0.113.0/24"},
+    ],
+}
+OPEN: dict[str, Any] = {"default": "allow"}
+SIGNATURES: dict[str, Any] = {"signatures": [{"name": "passwd", "pattern": "/etc/passwd"}]}
+
 # TABLE: sample chains: name, title, (name, type, settings) of each network function.
 CHAINS: tuple[tuple[str, str, tuple[tuple[str, str, dict[str, Any]], ...]], ...] = (
     (
         "north-south",
         "Data centre, north to south",
         (
-            ("edge-firewall", "firewall", {}),
+            ("edge-firewall", "firewall", EDGE),
             ("monitor", "monitor", {}),
             ("load-balancer", "load_balancer", BALANCER),
-            ("app-firewall", "firewall", {}),
+            ("app-firewall", "firewall", OPEN),
         ),
     ),
     (
@@ -32,7 +42,7 @@ CHAINS: tuple[tuple[str, str, tuple[tuple[str, str, dict[str, Any]], ...]], ...]
         (
             ("vpn", "vpn", {"key": "demo key, not a secret"}),
             ("monitor", "monitor", {}),
-            ("firewall", "firewall", {}),
+            ("firewall", "firewall", EDGE),
             ("load-balancer", "load_balancer", BALANCER),
         ),
     ),
@@ -40,8 +50,8 @@ CHAINS: tuple[tuple[str, str, tuple[tuple[str, str, dict[str, Any]], ...]], ...]
         "east-west",
         "Data centre, east to west",
         (
-            ("firewall", "firewall", {}),
-            ("ids", "ids", {}),
+            ("firewall", "firewall", EDGE),
+            ("ids", "ids", SIGNATURES),
             ("load-balancer", "load_balancer", BALANCER),
         ),
     ),

@@ -64,6 +64,7 @@ def plan_of(chain: Chain) -> Plan:
 # Settings with which each type of the sample chains can run.
 PARAMS: dict[str, Body] = {
     "load_balancer": {"vip": "10.9.0.1", "backends": [{"address": "10.9.0.11"}, {"address": "10.9.0.12"}]},
+    "firewall": {"default": "allow"},
     "vpn": {"key": "00112233445566778899aabbccddeeff"},
 }
 
