@@ -157,7 +157,64 @@ def test_drawn_planned_applied_traced_replanned_rolled_back(
         expect(row).to_contain_text("packets/s")
 
 
-def test_a_dead_web_process_makes_the_page_stale(
+def type_into(page: Page, field: Locator, text: str) -> None:
+    """Reach a field with Tab and replace what it says."""
+    press_until_focused(page, field, limit=200)
+    page.keyboard.press("Control+A")
+    page.keyboard.type(text)
+
+
+def press(page: Page, button: Locator, key: str = "Shift+Tab") -> None:
+    """Reach a button with the keyboard and press it."""
+    expect(button).to_be_enabled()
+    press_until_focused(page, button, key=key, limit=200)
+    page.keyboard.press("Enter")
+
+
+def plan_and_apply_by_keyboard(page: Page) -> None:
+    press(page, operation(page, "plan"))
+    job_ends(page, "Plan")
+    press(page, operation(page, "apply"), key="Tab")
+    press(page, page.get_by_role("dialog").get_by_role("button", name="Apply"), key="Tab")
+    job_ends(page, "Apply plan")
+
+
+def test_keyboard_only_from_drawing_to_roll_back(
+    admin_page: Page, watched: WatchedPage, live_chain: str
+) -> None:
+    page = admin_page
+    watched.open("/chains/new/")
+    expect(page.locator('.palette-item[data-type="monitor"]')).to_be_visible()
+    search = page.get_by_role("searchbox", name="Network functions")
+    for words in ("flow mon", "vpn"):
+        type_into(page, search, words)
+        page.keyboard.press("Enter")
+    drawn(page, "monitor", "vpn")
+    press_until_focused(page, page.locator('#strip [data-nf="vpn"] .nf-main'))
+    page.keyboard.press("Alt+ArrowLeft")
+    drawn(page, "vpn", "monitor")
+    type_into(page, page.get_by_role("textbox", name="Name", exact=True), live_chain)
+    type_into(page, page.get_by_label("Rate, packets/s"), "100")
+    press(page, page.locator('#strip [data-nf="vpn"] .nf-main'))
+    type_into(page, page.get_by_label("Parameters (JSON)"), SETTINGS["vpn"])
+    page.keyboard.press("Control+s")
+    page.wait_for_url(f"**/chains/{live_chain}/")
+    plan_and_apply_by_keyboard(page)
+    verdict = page.locator("#verdict")
+    expect(verdict).to_have_attribute("data-state", "up", timeout=MEASURED_MS)
+    first = epoch(page)
+    press(page, operation(page, "trace"), key="Tab")
+    job_ends(page, "Trace one packet")
+    expect(page.locator("#trace tbody tr").filter(has_text="vpn")).to_have_count(1)
+    type_into(page, page.get_by_label("Rate, packets/s"), "120")
+    plan_and_apply_by_keyboard(page)
+    expect(verdict).to_contain_text(f"epoch {first + 1}")
+    press(page, operation(page, "rollback"))
+    job_ends(page, "Roll back")
+    expect(verdict).to_contain_text(f"epoch {first + 2}")
+
+
+def test_a_lost_connection_makes_the_list_stale(
     admin_page: Page, watched: WatchedPage, portal: WholePortal
 ) -> None:
     """What is old says so; nothing looks live that is not."""

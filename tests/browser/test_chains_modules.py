@@ -1,14 +1,25 @@
 """The modules of the drawing board that know no page: edits and undo, layout, merging, difference of plans."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 
 from apps.chains.engine.nfs.registry import MAKERS, make_nf
 from nfvportal.lib.errors import InvalidInputError
+from tests.browser.watch import watched_page
+from tests.support.whole_portal import WholePortal
 
 MODULES = "/static/js/chains/"
+
+
+@pytest.fixture(scope="module")
+def page(browser: Browser, portal: WholePortal) -> Iterator[Page]:
+    """A page that these modules are loaded into; they need nobody to be logged in."""
+    with watched_page(browser, portal.url) as watched:
+        watched.open("/login/")
+        yield watched.page
 
 
 def run(page: Page, script: str, argument: Any = None) -> Any:
@@ -31,7 +42,7 @@ def parallel(server: str, *branches: dict[str, Any], copies: list[str] | None = 
     return {"kind": "parallel", "branches": list(branches), "copies": copies, "server": server}
 
 
-def test_every_edit_is_undone_and_redone(admin_page: Page) -> None:
+def test_every_edit_is_undone_and_redone(page: Page) -> None:
     """Whatever the edits, undoing all of them gives the first draft, redoing all gives the last."""
     script = """
     let seed = arg;
@@ -63,10 +74,10 @@ def test_every_edit_is_undone_and_redone(admin_page: Page) -> None:
     return history.redo() ? "more to redo than was done" : seen.length;
     """
     for seed in range(8):
-        assert run(admin_page, script, seed) > 40
+        assert run(page, script, seed) > 40
 
 
-def test_typing_in_one_field_is_one_step(admin_page: Page) -> None:
+def test_typing_in_one_field_is_one_step(page: Page) -> None:
     script = """
     const history = new model.EditHistory(model.draftOf({ name: "x", rate_pps: 1 }));
     const type = (rate) => history.push(model.changeChain(history.present, { rate_pps: rate }), "rate", "rate_pps");
@@ -77,10 +88,10 @@ def test_typing_in_one_field_is_one_step(admin_page: Page) -> None:
     while (history.undo()) seen.push(history.present.rate_pps);
     return seen;
     """
-    assert run(admin_page, script) == [1234, 1]
+    assert run(page, script) == [1234, 1]
 
 
-def test_a_new_edit_forgets_what_was_undone(admin_page: Page) -> None:
+def test_a_new_edit_forgets_what_was_undone(page: Page) -> None:
     script = """
     const history = new model.EditHistory(model.draftOf({ name: "x" }));
     history.push(model.addNf(history.present, "vpn"), "one");
@@ -88,17 +99,17 @@ def test_a_new_edit_forgets_what_was_undone(admin_page: Page) -> None:
     history.push(model.addNf(history.present, "ids"), "two");
     return [history.canRedo, history.present.nfs.map((nf) => nf.name), history.push(history.present, "nothing")];
     """
-    assert run(admin_page, script) == [False, ["ids"], False]
+    assert run(page, script) == [False, ["ids"], False]
 
 
-def test_draft_survives_the_way_to_the_api_and_back(admin_page: Page) -> None:
+def test_draft_survives_the_way_to_the_api_and_back(page: Page) -> None:
     chain = {
         "name": "north", "title": "North", "match": {"src": "10.0.0.0/8", "dst_port": [80, 443]}, "rate_pps": 10.5,
         "packet_bytes": 700, "slo_p99_ms": 2.5, "replan": "off",
         "nfs": [{"name": "fw", "type": "firewall", "params": {"rules": [{"a": None}]}, "pinned_server": "s1",
                  "is_state_advisory": True, "service": {"mean_us": 3, "scv": 0, "is_waiting": True}}],
     }  # fmt: skip
-    body = run(admin_page, "return model.bodyOf(model.draftOf(arg))", chain)
+    body = run(page, "return model.bodyOf(model.draftOf(arg))", chain)
     assert body == chain
 
 
@@ -109,17 +120,17 @@ def test_draft_survives_the_way_to_the_api_and_back(admin_page: Page) -> None:
         ("1.5", None),
     ],
 )  # fmt: skip
-def test_ports(admin_page: Page, text: str, ports: list[int] | None) -> None:
-    assert run(admin_page, "return model.portsOf(arg)", text) == ports
+def test_ports(page: Page, text: str, ports: list[int] | None) -> None:
+    assert run(page, "return model.portsOf(arg)", text) == ports
 
 
-def test_problems_name_their_field(admin_page: Page) -> None:
+def test_problems_name_their_field(page: Page) -> None:
     script = """
     let draft = model.addNf(model.addNf(model.draftOf({ name: "Bad Name", rate_pps: 0 }), "vpn"), "vpn");
     draft = model.changeNf(draft, 1, { name: "vpn", service: { mean_us: 0, scv: -1, is_waiting: false } });
     return model.problemsOf(draft).map((problem) => problem.field);
     """
-    fields = run(admin_page, script)
+    fields = run(page, script)
     assert fields == [
         "name", "rate_pps", "nfs[0].name", "nfs[1].name", "nfs[1].service.mean_us", "nfs[1].service.scv",
     ]  # fmt: skip
@@ -140,9 +151,9 @@ TREES = {
 
 @pytest.mark.parametrize("direction", ["right", "down"])
 @pytest.mark.parametrize("name", TREES)
-def test_layout_keeps_apart_what_is_apart(admin_page: Page, name: str, direction: str) -> None:
+def test_layout_keeps_apart_what_is_apart(page: Page, name: str, direction: str) -> None:
     """No two nodes overlap, nothing leaves the picture, edges go forward, every NF is inside one box of its server."""
-    out = run(admin_page, "return layout.layoutOf(arg[0], arg[1])", [TREES[name], direction])
+    out = run(page, "return layout.layoutOf(arg[0], arg[1])", [TREES[name], direction])
     nodes, groups = out["nodes"], out["groups"]
     for index, one in enumerate(nodes):
         assert 0 <= one["x"] <= out["width"] - one["width"]
@@ -172,11 +183,11 @@ def overlap(one: dict[str, Any], other: dict[str, Any]) -> bool:
     )
 
 
-def test_formula_reads_like_the_chain(admin_page: Page) -> None:
+def test_formula_reads_like_the_chain(page: Page) -> None:
     tree = series(nf(0, "s", "vpn"), parallel("s", nf(1, "s", "monitor"), nf(2, "s", "fw")), nf(3, "s", "lb"))
-    assert run(admin_page, "return layout.formulaOf(arg)", tree) == "vpn → (monitor ∥ fw) → lb"
+    assert run(page, "return layout.formulaOf(arg)", tree) == "vpn → (monitor ∥ fw) → lb"
     tree = parallel("s", nf(0, "s", "monitor"), series(nf(1, "s", "fw"), nf(2, "s", "lb")))
-    assert run(admin_page, "return layout.formulaOf(arg)", tree) == "(monitor ∥ (fw → lb))"
+    assert run(page, "return layout.formulaOf(arg)", tree) == "(monitor ∥ (fw → lb))"
 
 
 def draft(*names: str, rate: float = 10, **changes: Any) -> dict[str, Any]:
@@ -195,10 +206,10 @@ return { first, rate: merged.rate_pps, title: merged.title, names: of("name"), p
 """
 
 
-def test_merge_keeps_both_when_they_touch_different_things(admin_page: Page) -> None:
+def test_merge_keeps_both_when_they_touch_different_things(page: Page) -> None:
     base, mine = draft("a", "b"), draft("a", "b", rate=20)
     theirs = draft("a", "c", "b", title="New", b={"k": 1})
-    out = run(admin_page, MERGE, [base, mine, theirs, "mine"])
+    out = run(page, MERGE, [base, mine, theirs, "mine"])
     assert all(choice is not None for _, choice in out["first"])
     assert out["rate"] == 20
     assert out["title"] == "New"
@@ -208,10 +219,10 @@ def test_merge_keeps_both_when_they_touch_different_things(admin_page: Page) -> 
 
 @pytest.mark.parametrize(("choice", "rate", "params"), [("mine", 20, {"k": 1}), ("theirs", 30, {"k": 2})])
 def test_merge_asks_where_both_changed_the_same(
-    admin_page: Page, choice: str, rate: float, params: dict[str, int]
+    page: Page, choice: str, rate: float, params: dict[str, int]
 ) -> None:
     out = run(
-        admin_page,
+        page,
         MERGE,
         [draft("a"), draft("a", rate=20, a={"k": 1}), draft("a", rate=30, a={"k": 2}), choice],
     )
@@ -221,31 +232,31 @@ def test_merge_asks_where_both_changed_the_same(
 
 
 @pytest.mark.parametrize(("choice", "names"), [("mine", ["b", "a", "c"]), ("theirs", ["c", "b", "a"])])
-def test_merge_of_two_orders(admin_page: Page, choice: str, names: list[str]) -> None:
-    out = run(admin_page, MERGE, [draft("a", "b", "c"), draft("b", "a", "c"), draft("c", "b", "a"), choice])
+def test_merge_of_two_orders(page: Page, choice: str, names: list[str]) -> None:
+    out = run(page, MERGE, [draft("a", "b", "c"), draft("b", "a", "c"), draft("c", "b", "a"), choice])
     assert out["first"] == [["order", None]]
     assert out["names"] == names
 
 
-def test_merge_of_an_nf_removed_here_and_changed_there(admin_page: Page) -> None:
-    out = run(admin_page, MERGE, [draft("a", "b"), draft("a"), draft("a", "b", b={"k": 1}), "mine"])
+def test_merge_of_an_nf_removed_here_and_changed_there(page: Page) -> None:
+    out = run(page, MERGE, [draft("a", "b"), draft("a"), draft("a", "b", b={"k": 1}), "mine"])
     assert out["first"] == [["nf:b", None]]
     assert out["names"] == ["a"]
 
 
-def test_merge_takes_out_what_only_one_of_us_touched(admin_page: Page) -> None:
-    out = run(admin_page, MERGE, [draft("a", "b"), draft("a"), draft("a", "b", rate=7), "theirs"])
+def test_merge_takes_out_what_only_one_of_us_touched(page: Page) -> None:
+    out = run(page, MERGE, [draft("a", "b"), draft("a"), draft("a", "b", rate=7), "theirs"])
     assert out["first"] == [["rate_pps", "theirs"], ["nf:b", "mine"]]
     assert out["names"] == ["a"]
 
 
-def test_nothing_to_merge(admin_page: Page) -> None:
-    out = run(admin_page, MERGE, [draft("a"), draft("b", rate=3), draft("b", rate=3), "mine"])
+def test_nothing_to_merge(page: Page) -> None:
+    out = run(page, MERGE, [draft("a"), draft("b", rate=3), draft("b", rate=3), "mine"])
     assert out["first"] == []
     assert out["names"] == ["b"]
 
 
-def test_plan_difference_names_moves_and_pairs(admin_page: Page) -> None:
+def test_plan_difference_names_moves_and_pairs(page: Page) -> None:
     pair = {"first": 0, "second": 1, "first_name": "a", "second_name": "b", "kind": "ok"}
     figures = {"p99_us": 10}
     before = {"root": series(nf(0, "s1", "a"), nf(1, "s1", "b")), "obligations": [], "prediction": figures}
@@ -254,14 +265,14 @@ def test_plan_difference_names_moves_and_pairs(admin_page: Page) -> None:
         "obligations": [pair],
         "prediction": {"p99_us": 7},
     }
-    diff = run(admin_page, "return plan_diff.planDiff(arg[0], arg[1])", [before, after])
+    diff = run(page, "return plan_diff.planDiff(arg[0], arg[1])", [before, after])
     assert diff["rows"] == [
         {"what": "b", "before": "on s1", "after": "on s2"},
         {"what": "a ∥ b", "before": "in order", "after": "side by side (ok)"},
     ]
     assert diff["figures"]["p99_us"] == [10, 7]
     assert sorted(diff["marks"]["after"]) == [0, 1]
-    same = run(admin_page, "return plan_diff.planDiff(arg, arg)", after)
+    same = run(page, "return plan_diff.planDiff(arg, arg)", after)
     assert same["rows"] == []
 
 
@@ -274,20 +285,20 @@ def test_plan_difference_names_moves_and_pairs(admin_page: Page) -> None:
         ("words.packetRate(1234567)", "1\u202f234\u202f567 packets/s"), ("words.targetOf(null)", "no target"),
     ],
 )  # fmt: skip
-def test_words(admin_page: Page, script: str, words: str) -> None:
-    assert run(admin_page, f"return {script}") == words
+def test_words(page: Page, script: str, words: str) -> None:
+    assert run(page, f"return {script}") == words
 
 
-def test_examples_of_settings_are_what_the_functions_take(admin_page: Page) -> None:
-    examples = run(admin_page, "return params.SETTINGS")
+def test_examples_of_settings_are_what_the_functions_take(page: Page) -> None:
+    examples = run(page, "return params.SETTINGS")
     assert set(examples) == set(MAKERS)
     for slug, row in examples.items():
         make_nf(slug, row["example"])
 
 
 @pytest.mark.parametrize("slug", sorted(MAKERS))
-def test_warning_about_functions_that_need_settings(admin_page: Page, slug: str) -> None:
-    words = run(admin_page, "return params.warningOf({ params: {} }, { implementation: arg })", slug)
+def test_warning_about_functions_that_need_settings(page: Page, slug: str) -> None:
+    words = run(page, "return params.warningOf({ params: {} }, { implementation: arg })", slug)
     try:
         make_nf(slug, {})
     except InvalidInputError:
@@ -296,7 +307,7 @@ def test_warning_about_functions_that_need_settings(admin_page: Page, slug: str)
         assert words == ("drops everything: no rule allows" if slug == "firewall" else "")
 
 
-def test_flow_says_whether_packets_come_out(admin_page: Page) -> None:
+def test_flow_says_whether_packets_come_out(page: Page) -> None:
     script = """
     const chain = new live_model.LiveChain();
     chain.load({ chain: {} });
@@ -308,4 +319,4 @@ def test_flow_says_whether_packets_come_out(admin_page: Page) -> None:
     return seen;
     """
     points = [[1, 1, 10, 5], [1, 2, 30, 5], [2, 3, 2, 2], [2, 4, 5, 4]]
-    assert run(admin_page, script, points) == [None, {"in": 20, "out": 0}, None, {"in": 3, "out": 2}]
+    assert run(page, script, points) == [None, {"in": 20, "out": 0}, None, {"in": 3, "out": 2}]

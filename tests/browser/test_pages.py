@@ -10,12 +10,11 @@ from tests.browser.watch import WatchedPage, watched_page
 from tests.support.whole_portal import WholePortal
 
 CONTRAST = (Path(__file__).parent / "contrast.js").read_text()
-LIVE_PAGES = {"/": "Overview", "/wan/": "WAN", "/jobs/": "Jobs"}
+LIVE_PAGES = {"/": "Overview", "/wan/": "WAN", "/chains/": "Chains", "/jobs/": "Jobs"}
 PAGES = {
     **LIVE_PAGES,
     "/tokens/": "API tokens",
     "/audit/": "Audit log",
-    "/chains/": "Chains",
     "/mptcp/": "MPTCP",
     "/cluster/": "Cluster",
 }
