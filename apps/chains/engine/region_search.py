@@ -23,9 +23,11 @@ from apps.chains.engine.regions import Flags, RegionBuilder, RegionCosts
 from apps.chains.engine.room import Room, renamed
 from apps.chains.engine.series_parallel import SubsetGraphs, best_node
 
-# Solutions, by the number of network functions: each takes 3^n steps.
-BUDGETS: Final = {7: 200, 8: 120, 9: 40, 10: 12, 11: 4, 12: 1}
-_SMALL_BUDGET: Final = 600
+# Subsets looked at over all solutions: tenths of a second beyond 8 network functions, and at most seconds up to 8,
+# where the answer shall be exact even if servers are very tight.
+STEPS_MAX: Final = 5_000
+SHORT_NFS_MAX: Final = 8
+SHORT_STEPS_MAX: Final = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ def search(room: Room, costs: PlanningCost, sequential: Node) -> Found | None:
         costs: the figures to count with.
         sequential: a plan without blocks, whose assignment is tried when the budget ends.
 
-    Complexity: O(n 3^n) in arrays times the budget.
+    Complexity: O(n 3^n) in arrays for each solution, see ``STEPS_MAX``.
     """
     chain = room.chain
     graphs = SubsetGraphs(costs)
@@ -71,7 +73,8 @@ def _search_regions(room: Room, graphs: SubsetGraphs, fits: Flags, sequential: N
     order = count()
     first = RegionCosts(graphs, fits)
     queue = [(first.cost_us, next(order), frozenset[int](), first)]
-    is_exact, budget = True, BUDGETS.get(graphs.count, _SMALL_BUDGET) - 1
+    steps = SHORT_STEPS_MAX if graphs.count <= SHORT_NFS_MAX else STEPS_MAX
+    is_exact, budget = True, steps // len(graphs.needed) - 1
     seen = {frozenset[int]()}
     while queue and math.isfinite(queue[0][0]):
         cost_us, _, forbidden, solved = queue[0]

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from apps.chains.engine.blocks import parallel, series
 from apps.chains.engine.compile import CLASSIFIER
 from apps.chains.engine.hybrid import Nf, Node
-from apps.chains.engine.series_parallel import Joins, Masks, SubsetGraphs, best_node, block_node, cuts
+from apps.chains.engine.series_parallel import Joins, Masks, SubsetGraphs, best_node, block_node
 
 Flags = NDArray[np.bool_]
 Costs = NDArray[np.float64]
@@ -74,8 +74,9 @@ class RegionCosts:
         self.row = _rows(graphs.count)
         self.home, self.part = (np.full(3**graphs.count, np.inf) for _ in range(2))
         self.home[0] = 0.0
-        self.allowed = [self._allowed(mask) for mask in range(size)]
-        for mask in range(1, size):
+        self.allowed: dict[int, Masks] = {}
+        for mask in graphs.needed:
+            self.allowed[mask] = self._allowed(mask)
             self._fill(mask)
         self.cost_us = float(self.home[self.row[size - 1]])
 
@@ -91,7 +92,7 @@ class RegionCosts:
     def _fill(self, mask: int) -> None:
         regions = self.allowed[mask]
         codes = self.row[mask] + self.row[regions]
-        fronts = np.fromiter(cuts(mask), dtype=np.int64)
+        fronts = self.graphs.fronts[mask]
         lines = np.full(len(regions), np.inf)
         if len(fronts):
             lines = self._lines(mask, fronts[:, None], regions[None, :]).min(axis=0)
@@ -176,7 +177,7 @@ class RegionBuilder:
         return self._line(mask, region, slot)
 
     def _line(self, mask: int, region: int, slot: str) -> Node:
-        fronts = np.fromiter(cuts(mask), dtype=np.int64)
+        fronts = self.graphs.fronts[mask]
         sums = self.costs._lines(mask, fronts, np.full(1, region))
         front = int(fronts[np.argmin(sums)])
         rest = mask ^ front
@@ -243,12 +244,12 @@ class RegionBuilder:
 
     def _travel(self, mask: int, target: float, at: Callable[[int], int], is_branch: bool) -> Node:
         costs = self.costs
-        for front in cuts(mask):
+        for front in self.graphs.fronts[mask].tolist():
             if costs.trip[front] + costs.hop_us + costs.trip[mask ^ front] <= target:
                 return series([self._trip(front), self._trip(mask ^ front)])
         regions = costs.allowed[mask][1:]
         if is_branch or not mask & (mask - 1):
-            fronts = np.fromiter(cuts(mask), dtype=np.int64)
+            fronts = self.graphs.fronts[mask]
             if not len(fronts):
                 return Nf(mask.bit_length() - 1, self._open(mask))
             region = int(

@@ -15,11 +15,14 @@ with the pairs that need copies refused as well.
 A branch is no block itself, since the norm is associative and one block is cheaper than two. Subsets are numbered by
 their bits, so every proper part of S has a smaller number, and numpy takes all X of one S at once.
 
-Source: ours. Complexity: O(3^n) in arrays: n = 12, 0.2 s.
+Only subsets that cuts and branches can leave of the whole are looked at: refusals make them few.
+
+Source: ours. Complexity: O(3^n) in arrays, n = 12 without any refusal 0.2 s; some hundredths for chains of real types.
 """
 
 import math
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,15 +33,7 @@ from apps.chains.engine.planning_cost import PlanningCost
 
 Costs = NDArray[np.float64]
 Masks = NDArray[np.int64]
-
-
-def members(mask: int) -> list[int]:
-    """Return the indexes in a subset, ascending.
-
-    >>> members(0b1011)
-    [0, 1, 3]
-    """
-    return [index for index in range(mask.bit_length()) if mask >> index & 1]
+_NOTHING: Final[Masks] = np.zeros(0, dtype=np.int64)
 
 
 def cuts(mask: int) -> Iterator[int]:
@@ -47,10 +42,10 @@ def cuts(mask: int) -> Iterator[int]:
     >>> [bin(front) for front in cuts(0b1011)]
     ['0b1', '0b11']
     """
-    front = 0
-    for index in members(mask)[:-1]:
-        front |= 1 << index
-        yield front
+    left = mask
+    while left & (left - 1):
+        left &= left - 1
+        yield mask ^ left
 
 
 class Joins:
@@ -76,7 +71,7 @@ class Joins:
         self.powers, self.block = np.full(1 << count, np.inf), np.full(1 << count, np.inf)
         self.powers[0] = 0.0
         self.around: list[int] = self.refusals.tolist()
-        self.first: list[Masks] = [np.zeros(0, dtype=np.int64)]
+        self.first: list[Masks] = [_NOTHING] * (1 << count)
 
     def is_connected(self, mask: int) -> bool:
         """Whether refusals hold a subset together, so that it cannot be a block."""
@@ -94,8 +89,10 @@ class SubsetGraphs:
     Args:
         costs: the figures to count with.
 
-    Attributes: ``best`` and ``branch`` (best that is no block), indexed by subset; ``joins`` the kinds of blocks. Times
-    inside powers are divided by ``scale_us``, so that they neither vanish nor overflow.
+    Attributes: ``best`` and ``branch`` (best that is no block), indexed by subset; ``joins`` the kinds of
+    blocks, the one with most choice last; ``parts`` and ``fronts`` the subsets of a subset and its cuts;
+    ``needed`` the subsets that can be a part of a plan of the whole, ascending: costs of others stay infinite.
+    Times inside powers are divided by ``scale_us``, so that they neither vanish nor overflow.
     """
 
     def __init__(self, costs: PlanningCost) -> None:
@@ -117,11 +114,31 @@ class SubsetGraphs:
             top = 1 << mask.bit_length() - 1
             rest = self.parts[mask ^ top]
             self.parts.append(np.concatenate([rest, rest | top]))
+        self.fronts: list[Masks] = [_NOTHING] * size
+        self.needed = self._needed()
+        for mask in self.needed:
             self._fill(mask)
+
+    def _needed(self) -> list[int]:
+        """Return what cuts and branches can leave of the whole; fills ``fronts`` and the candidates by the way."""
+        size = 1 << self.count
+        is_needed = np.zeros(size, dtype=bool)
+        is_needed[size - 1] = True
+        for mask in range(size - 1, 0, -1):
+            if not is_needed[mask]:
+                continue
+            for joins in self.joins:
+                joins.first[mask] = self._first(joins, mask)
+            fronts = self.fronts[mask] = np.fromiter(cuts(mask), dtype=np.int64)
+            for parts in (fronts, self.joins[-1].first[mask]):
+                is_needed[parts] = True
+                is_needed[mask ^ parts] = True
+        found: list[int] = np.flatnonzero(is_needed).tolist()
+        return found
 
     def _first(self, joins: Joins, mask: int) -> Masks:
         if joins.is_connected(mask):
-            return joins.first[0]
+            return _NOTHING
         low = mask & -mask
         chosen = self.parts[mask ^ low][:-1] | low
         allowed: Masks = chosen[joins.refusals[chosen] & (mask ^ chosen) == 0]
@@ -131,14 +148,13 @@ class SubsetGraphs:
         if mask & (mask - 1) == 0:
             self.branch[mask] = self.costs.nf_us[mask.bit_length() - 1]
         else:
-            fronts = np.fromiter(cuts(mask), dtype=np.int64)
+            fronts = self.fronts[mask]
             self.branch[mask] = (self.best[fronts] + self.best[mask ^ fronts]).min()
         self.alone[mask] = self.power(float(self.branch[mask] + self.overhead[mask]))
         self.best[mask] = self.branch[mask]
         for joins in self.joins:
             joins.powers[mask] = self.alone[mask]
-            first = self._first(joins, mask)
-            joins.first.append(first)
+            first = joins.first[mask]
             if not len(first):
                 continue
             least = float((self.alone[first] + joins.powers[mask ^ first]).min())
