@@ -86,6 +86,7 @@ ALLOWED_HOSTS = _setting("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1],nfvportal")
 PORTAL_ORIGINS = [origin for origin in _setting("PORTAL_ORIGINS").split(",") if origin]
 CSRF_TRUSTED_ORIGINS = PORTAL_ORIGINS
 LAB_ENABLED = _flag("LAB_ENABLED", default=not PRODUCTION)
+LAB_TOPOLOGY = _setting("LAB_TOPOLOGY", "branch+datacenter")
 LAB_SOCKET = Path(_setting("LAB_SOCKET", str(PATHS.run / "lab.sock")))
 AGENTS_DIR = PATHS.state / "agents"
 

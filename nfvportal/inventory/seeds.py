@@ -9,7 +9,6 @@ from nfvportal.inventory import services
 from nfvportal.inventory.models import Device, DeviceKind, Interface, Link, LinkKind, Site
 from nfvportal.lab.topology import Node, NodeKind, Topology, load_topology
 
-TOPOLOGIES = ("branch", "datacenter")
 SITES = {"branch": "Branch office", "hq": "Headquarters", "datacenter": "Data centre"}
 HQ_NODES = {"gw-b", "hq-server"}
 PROVIDERS = {"fiber": "Northline", "dsl": "Copperband", "lte": "Airwave"}
@@ -26,20 +25,20 @@ KINDS: dict[NodeKind, DeviceKind] = {
 APP_SEEDS = ("apps.wan.seeds:seed_demo", "apps.chains.seeds:seed_demo")
 
 
-def seed_demo(agents_dir: Path) -> None:
+def seed_demo(agents_dir: Path, topology_names: str = "branch") -> None:
     """Make sites, devices, interfaces, links, device tokens, then what the apps add.
 
     Args:
         agents_dir: token files are written to ``<agents_dir>/<device>/token``, readable by the owner only.
+        topology_names: what the lab runs, several joined by ``+``.
     """
-    topologies = [load_topology(name) for name in TOPOLOGIES]
+    topologies = [load_topology(name) for name in topology_names.split("+")]
     with transaction.atomic():
-        sites = {
-            name: Site.objects.get_or_create(name=name, defaults={"title": t})[0] for name, t in SITES.items()
-        }
         for topology in topologies:
             for node in topology.nodes:
-                _seed_device(node, sites["hq" if node.name in HQ_NODES else topology.name])
+                name = "hq" if node.name in HQ_NODES else topology.name
+                site, _ = Site.objects.get_or_create(name=name, defaults={"title": SITES.get(name, name)})
+                _seed_device(node, site)
             _seed_links(topology)
         names = [node.name for topology in topologies for node in topology.nodes]
         for device in Device.objects.exclude(roles=[]).filter(name__in=names):

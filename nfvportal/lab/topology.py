@@ -177,11 +177,29 @@ def list_topologies(directory: Path = TOPOLOGIES) -> list[str]:
 
 
 def load_topology(name: str, directory: Path = TOPOLOGIES) -> Topology:
-    """Read and check a topology by its name, or by the path of a ``.yml`` file.
+    """Read and check a topology by its name, by the path of a ``.yml`` file, or several joined by ``+``.
+
+    >>> load_topology("pair+datacenter").name
+    'pair+datacenter'
 
     Raises:
-        InvalidInputError: no such topology, or the file breaks a rule; ``field`` says where.
+        InvalidInputError: no such topology, two of them share a name of a node or link, or a file breaks a rule;
+            ``field`` says where.
     """
+    if "+" not in name or name.endswith(".yml"):
+        return _load_one(name, directory)
+    parts = [_load_one(part, directory) for part in name.split("+")]
+    nodes = tuple(node for part in parts for node in part.nodes)
+    links = tuple(link for part in parts for link in part.links)
+    for kind, names in (("nodes", [node.name for node in nodes]), ("links", [link.name for link in links])):
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise InvalidInputError(
+                kind, f"must have names of their own in each topology, not {', '.join(twice)}"
+            )
+    return Topology(name=name, title="; ".join(part.title for part in parts), nodes=nodes, links=links)
+
+
+def _load_one(name: str, directory: Path) -> Topology:
     path = Path(name) if name.endswith(".yml") else directory / f"{name}.yml"
     if not name.endswith(".yml") and name not in list_topologies(directory):
         raise InvalidInputError(

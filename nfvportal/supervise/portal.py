@@ -42,17 +42,18 @@ class PortalOptions:
     port: int = 8000
     lab: bool = True
     demo: bool = True
-    topology: str = "branch"
+    topology: str = "branch+datacenter"
 
 
 def child_environment(
-    paths: Paths, given: Mapping[str, str], database_url: str, host: str, port: int
+    paths: Paths, given: Mapping[str, str], database_url: str, options: PortalOptions, port: int
 ) -> dict[str, str]:
     """Return the environment of every process of the portal: what was given, our addresses and keys.
 
     A portal that listens to other machines answers to the names they know it by, unless ALLOWED_HOSTS says which.
     """
     keys = keys_ensure(paths)
+    host = options.host
     defaults = {
         "SECRET_KEY": keys["secret_key"],
         "FIELD_KEYS": keys["field_keys"],
@@ -75,6 +76,7 @@ def child_environment(
         **{key: value for key, value in given.items() if value and key not in {"PYTHONHOME", "PYTHONPATH"}},
         "DATABASE_URL": database_url,
         "LAB_SOCKET": str(paths.lab_socket),
+        "LAB_TOPOLOGY": options.topology,
         "NFV_STATE_DIR": str(paths.state),
         "NFV_RUN_DIR": str(paths.run),
         "PORT": str(port),
@@ -141,7 +143,7 @@ class Portal:
         start = self.supervisor.start
         postgres = None if self._given_env.get("DATABASE_URL") else postgres_plan(self.paths, self._given_env)
         url = postgres.url if postgres else self._given_env["DATABASE_URL"]
-        env = self._env = child_environment(self.paths, self._given_env, url, self.options.host, self.port)
+        env = self._env = child_environment(self.paths, self._given_env, url, self.options, self.port)
         servers = []
         if not self._given_env.get("VALKEY_URL"):
             servers.append(start(valkey_spec(valkey_find(self._given_env), self.paths, env)))

@@ -208,3 +208,16 @@ def test_addresses_of_groups_and_mtus_that_a_relay_would_cut_are_refused(
     with pytest.raises(InvalidInputError) as caught:
         parse_topology("t", changed(path, value))
     assert caught.value.field == field
+
+
+def test_topologies_are_joined_when_they_share_no_name() -> None:
+    both = load_topology("branch+datacenter")
+    assert {node.name for node in both.nodes} == {
+        node.name for name in ("branch", "datacenter") for node in load_topology(name).nodes
+    }
+    assert both.host_pairs == load_topology("branch").host_pairs, "nobody reaches over to the other"
+    with pytest.raises(InvalidInputError, match="names of their own"):
+        load_topology("branch+branch")
+    with pytest.raises(InvalidInputError) as caught:
+        load_topology("branch+nowhere")
+    assert caught.value.field == "topology"

@@ -50,7 +50,9 @@ class Run:
         return {
             f"{self.chain.name}/{self.chain.nfs[operator.nf_index].name}": operator.nf_index
             for operator in self.table.operators
-            if operator.kind is OperatorKind.NF and operator.server == server and operator.nf_index is not None
+            if operator.kind is OperatorKind.NF
+            and operator.server == server
+            and operator.nf_index is not None
         }
 
 

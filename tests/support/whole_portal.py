@@ -24,7 +24,7 @@ STOP_WITHIN_S = 30.0
 PASSWORD = re.compile(r"one-time password (\S+)")
 # What the surrounding test run has set for its own servers must not leak into this portal.
 OWN_NAMES = {
-    "DATABASE_URL", "VALKEY_URL", "SECRET_KEY", "FIELD_KEYS", "LAB_ENABLED", "LAB_SOCKET", "PORT", "DEBUG",
+    "DATABASE_URL", "VALKEY_URL", "SECRET_KEY", "FIELD_KEYS", "LAB_ENABLED", "LAB_SOCKET", "LAB_TOPOLOGY", "PORT", "DEBUG",
     "NFV_PROFILE", "NFV_STATE_DIR", "NFV_RUN_DIR", "PORTAL_ORIGINS", "ALLOWED_HOSTS",
 }  # fmt: skip
 
@@ -99,6 +99,9 @@ def whole_portal(*arguments: str) -> Iterator[WholePortal]:
     environment = {name: value for name, value in os.environ.items() if name not in OWN_NAMES}
     environment |= {"NFV_STATE_DIR": str(paths.state), "NFV_RUN_DIR": str(paths.run)}
     output_path = base / "up.out"
+    if "--topology" not in arguments:
+        # Half the agents of the demo, and all that most tests look at.
+        arguments = (*arguments, "--topology", "branch")
     with output_path.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "manage.py", "up", "--port", "0", *arguments],

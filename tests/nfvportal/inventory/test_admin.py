@@ -18,6 +18,8 @@ from tests.support.demo import failed_event, failover_make
 from tests.support.people import session_client
 
 pytestmark = pytest.mark.django_db
+# What the demo makes only when somebody plans or deploys; their forms are opened by the tests of chains.
+WITHOUT_ROWS = {"chains.Plan", "chains.Deployment", "chains.ChainAlarm"}
 
 
 @pytest.fixture
@@ -69,14 +71,19 @@ def test_search_and_filter_find(client: Client) -> None:
 
 
 def test_forms_open_and_history_is_closed(client: Client) -> None:
+    without_rows = set()
     for path, site in _lists():
         request = client.get(path).wsgi_request
         row = site.model._default_manager.first()
+        if row is None:
+            without_rows.add(site.model._meta.label)
+            continue
         assert client.get(f"{path}{row.pk}/change/").status_code == 200, path
         assert client.get(f"{path}{row.pk}/history/").status_code == 200, path
         assert client.get(f"{path}add/").status_code == (200 if site.has_add_permission(request) else 403), (
             path
         )
+    assert without_rows <= WITHOUT_ROWS
 
 
 @pytest.mark.parametrize("model", [Event, Job, DesiredState, MapEpoch])

@@ -12,7 +12,7 @@ from nfvportal.inventory.seeds import seed_demo
 class Command(BaseCommand):
     """Safe to repeat: what exists stays as people changed it."""
 
-    help = "Put demo data in: the devices, links and traffic of the lab's topology branch."
+    help = "Put demo data in: the devices, links and traffic of the lab's topologies."
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the command's arguments."""
@@ -24,6 +24,6 @@ class Command(BaseCommand):
         """Seed."""
         if not options["demo"]:
             raise CommandError("say --demo: this writes demo devices and links into the inventory")
-        seed_demo(settings.AGENTS_DIR)
+        seed_demo(settings.AGENTS_DIR, settings.LAB_TOPOLOGY)
         if options["verbosity"]:
             self.stdout.write("demo inventory is in place")

@@ -41,7 +41,10 @@ class Command(BaseCommand):
             "--no-lab", action="store_true", help="without the emulated network and its agents"
         )
         parser.add_argument("--no-demo", action="store_true", help="without the demo inventory")
-        parser.add_argument("--topology", default="branch", help="topology of the lab (default branch)")
+        topology = PortalOptions().topology
+        parser.add_argument(
+            "--topology", default=topology, help=f"topologies of the lab, joined by + (default {topology})"
+        )
         parser.add_argument(
             "--check", action="store_true", help="start in a fresh place, try everything once, end"
         )
