@@ -5,7 +5,6 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models.functions import Now
 
-from nfvportal.agent.roles import ROLES
 from nfvportal.inventory.validators import validate_addresses, validate_mac, validate_name, validate_roles
 
 MAX_RATE_BPS = 10**13
@@ -55,7 +54,7 @@ class Device(models.Model):
     site = models.ForeignKey(Site, on_delete=models.PROTECT, related_name="devices")
     kind = models.CharField(max_length=16, choices=DeviceKind.choices)
     roles = models.JSONField(
-        default=list, blank=True, validators=[validate_roles], help_text=f"list of: {', '.join(ROLES)}"
+        default=list, blank=True, validators=[validate_roles], help_text="names of agent roles, e.g. wan.host"
     )
     token_hash = models.CharField(max_length=64, unique=True, null=True, blank=True, editable=False)
     token_prefix = models.CharField(max_length=16, blank=True, default="", editable=False)
