@@ -11,6 +11,7 @@ ROLES: dict[str, str] = {
     "wan.host": "apps.wan.agent.host:Host",
     "chains.classifier": "apps.chains.agent.classifier:Classifier",
     "chains.server": "apps.chains.agent.server:Server",
+    "chains.switch": "apps.chains.agent.switch:Switch",
     "chains.traffic": "apps.chains.agent.traffic:Traffic",
     "lab.traffic": "nfvportal.lab.traffic.role:Traffic",
 }
