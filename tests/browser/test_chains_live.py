@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from nfvportal.lab.client import LabClient, LabUnavailable
 from tests.browser.conftest import USER_PASSWORD, add_users
-from tests.browser.test_chains import call, drawn
+from tests.browser.test_chains import ANSWER_MS, DRAWN, call, drawn
 from tests.browser.test_pages import assert_fits_and_reads
 from tests.browser.test_wan import press_until_focused
 from tests.browser.watch import WatchedPage, watched_page
@@ -102,6 +102,28 @@ def epoch(page: Page) -> int:
     found = re.search(r"epoch (\d+)", page.locator("#verdict .verdict-words").inner_text())
     assert found
     return int(found[1])
+
+
+def test_the_hybrid_chain_and_its_latency_show_at_once(admin_page: Page, watched: WatchedPage) -> None:
+    board = admin_page
+    watched.open("/chains/new/")
+    for type_ in DRAWN:
+        board.locator(f'.palette-item[data-type="{type_}"]').get_by_role("button").click()
+    board.get_by_label("Rate, packets/s").fill("200")
+    panel = board.locator("#proposal")
+    expect(panel).to_have_attribute("data-advice", "fresh", timeout=ANSWER_MS)
+    expect(panel.locator('[data-figure="p99"] .big')).to_contain_text(re.compile(r"µs|ms"))
+    expect(panel.locator(".formula")).to_contain_text("vpn")
+    expect(panel.locator(".graph")).to_have_attribute("data-nodes", re.compile(r"\d+"))
+    graph = panel.get_by_role("group", name=re.compile("Hybrid chain: vpn"))
+    graph.focus()
+    board.keyboard.press("ArrowRight")
+    expect(panel.locator(".graph-told")).to_contain_text("Packets come in")
+    board.keyboard.press("ArrowRight")
+    expect(panel.locator(".graph-told")).to_contain_text(re.compile("vpn on |Mirror on "))
+    board.get_by_label("p99 latency target, ms").fill("0.01")
+    expect(panel).to_have_attribute("data-answer", "infeasible", timeout=ANSWER_MS)
+    expect(panel.locator("[data-infeasible]")).to_contain_text("No plan is fast enough")
 
 
 def test_drawn_planned_applied_traced_replanned_rolled_back(

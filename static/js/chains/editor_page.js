@@ -98,6 +98,7 @@ function askDelete() {
 async function runTrace() {
   const job = await jobsLine.run("Trace one packet", () => trace(name));
   if (job?.state !== "succeeded" || !job.result?.hops) return;
+  setText(find("#job-line .job-words"), `packet ${job.result.packet_id ?? "–"}, ${job.result.hops.length} hops: see the path below`);
   model.trace = { packet_id: null, at_s: stream.nowS(), ...job.result };
   show();
   find("#trace").scrollIntoView({ block: "nearest" });

@@ -6,6 +6,7 @@ import { formulaOf, layoutOf, serverOf } from "./layout.js";
 import { COPIES } from "./words.js";
 
 const NARROW_PX = 560;
+const LETTER_PX = 6.6; // mean width of a letter of a group's label
 const SMALLEST_ZOOM = 0.72; // below this the words are too small: the box scrolls instead
 const token = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const POINT_LABELS = { ingress: "in", egress: "out", mirror: "⋔", merge: "⊕" };
@@ -15,7 +16,7 @@ function style() {
   const font = getComputedStyle(document.body).fontFamily;
   return [
     { selector: "node", style: { "font-family": font, "font-size": 13, color: ink, "text-valign": "center", "text-halign": "center", width: "data(width)", height: "data(height)", "overlay-opacity": 0, "z-index-compare": "manual" } },
-    { selector: ".group", style: { shape: "round-rectangle", "background-color": token("--surface-sunken"), "background-opacity": 0.75, "border-width": 1, "border-style": "dashed", "border-color": line, label: "data(label)", "text-valign": "top", "text-margin-y": 18, "font-size": 12, color: soft, events: "no", "z-index": 0 } },
+    { selector: ".group", style: { shape: "round-rectangle", "background-color": token("--surface-sunken"), "background-opacity": 0.75, "border-width": 1, "border-style": "dashed", "border-color": line, label: "data(label)", "text-valign": "top", "text-margin-y": 18, "text-margin-x": "data(shift)", "font-size": 12, color: soft, events: "no", "z-index": 0 } },
     { selector: ".nf", style: { shape: "round-rectangle", "background-color": surface, "border-width": 1.5, "border-color": line, label: "data(label)", "font-weight": 600, "text-wrap": "wrap", "text-max-width": "data(textWidth)", "z-index": 2 } },
     { selector: ".point", style: { shape: "ellipse", "background-color": surface, "border-width": 2, "border-color": accent, color: accent, label: "data(label)", "font-size": 12, "font-weight": 700, "z-index": 2 } },
     { selector: ".ingress, .egress", style: { "border-color": soft, color: soft, "font-size": 10 } },
@@ -36,7 +37,9 @@ function style() {
 const centred = (box) => ({ x: box.x + box.width / 2, y: box.y + box.height / 2 });
 
 function elementsOf(layout, classesOf) {
-  const groups = layout.groups.map((group) => ({ data: { id: group.id, label: group.server, width: group.width, height: group.height }, position: centred(group), classes: "group" }));
+  // Top to bottom, packets enter where a label would be: it moves to the left edge of its box.
+  const shift = (group) => (layout.direction === "down" ? Math.min(0, group.server.length * LETTER_PX / 2 + 8 - group.width / 2) : 0);
+  const groups = layout.groups.map((group) => ({ data: { id: group.id, label: group.server, width: group.width, height: group.height, shift: shift(group) }, position: centred(group), classes: "group" }));
   const nodes = layout.nodes.map((node) => ({
     data: { ...node, label: node.kind === "nf" ? `${node.index + 1} ${node.label}` : POINT_LABELS[node.kind], textWidth: node.width - 8 },
     position: centred(node),

@@ -48,9 +48,9 @@ export function showAlarms(holder, alarms) {
   const key = JSON.stringify(alarms);
   if (holder.alarmsKey === key) return;
   holder.alarmsKey = key;
-  holder.replaceChildren(...alarms.map((alarm) => make("div", { class: "alarm", "data-alarm": alarm.kind, "data-id": alarm.id },
+  holder.replaceChildren(...alarms.map((alarm) => make("div", { class: "alarm", "data-alarm": alarm.kind, "data-id": alarm.id, "data-restored": alarm.kind === "drift" ? "true" : null },
     make("span", { "aria-hidden": true, class: "alarm-symbol" }, "▲"),
-    make("div", { class: "alarm-text" }, make("strong", null, ALARMS[alarm.kind] ?? alarm.kind.replaceAll("_", " ")), make("div", { class: "alarm-detail" }, `${alarm.message} Since ${clock(alarm.raised_at_s)}.`)))));
+    make("div", { class: "alarm-text" }, make("strong", null, ALARMS[alarm.kind] ?? alarm.kind.replaceAll("_", " ")), make("div", { class: "alarm-detail" }, `${alarm.message.replace(/[.]?$/, ".")} Since ${clock(alarm.raised_at_s)}.`)))));
 }
 
 function measuredRow(words, predictedUs, measuredUs, extra = null) {
