@@ -17,7 +17,8 @@ same by the margin. One that needs copies counts that twice: the bytes must pay 
 them. Every branch is charged the time of a copy of its own, since an executor copies in any case.
 
 Where a block lives: it is mirrored and merged on one machine, its *home* (``Parallel.server``); each branch runs wholly
-on the home or wholly away from it. Branches that are away on one and the same server go there as one.
+on the home or wholly away from it. Branches that are away on one and the same server go there as one or each by itself,
+whichever counts less (the table sends them as one; the norm takes the constant hops of several for varying ones).
 
 Source: brief, "Beneficial". Deviation: the p-norm in place of the maximum, the home of a block; both ours.
 """
@@ -25,14 +26,18 @@ Source: brief, "Beneficial". Deviation: the p-norm in place of the maximum, the 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain as chained
 from itertools import combinations, product
 from statistics import fmean
+from typing import Final
 
 from apps.chains.engine import latency
 from apps.chains.engine.analysis import analyse
 from apps.chains.engine.chain import Chain, CostConstants
 from apps.chains.engine.compile import CLASSIFIER
 from apps.chains.engine.hybrid import Nf, Node, Parallel, Series, VerdictKind, leaves
+
+BUNDLED_MAX: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,35 +142,53 @@ def _cost(costs: PlanningCost, node: Node, where: str) -> tuple[float, str]:
 
 def _block(costs: PlanningCost, branches: tuple[Node, ...], home: str) -> float:
     away: dict[str, list[Node]] = {}
+    units: list[tuple[Node, ...]] = []
     for branch in branches:
         only = machines(branch)
         if home not in only and len(only) == 1:
             away.setdefault(only.pop(), []).append(branch)
-    together = {server: members for server, members in away.items() if len(members) > 1}
-    times = [
-        2 * costs.hop_us + _block(costs, tuple(members), server) + _overhead(costs, members)
-        for server, members in together.items()
-    ]
-    grouped = {id(branch) for members in together.values() for branch in members}
-    for branch in branches:
-        if id(branch) not in grouped:
-            spent, where = _cost(costs, branch, home)
-            times.append(spent + (costs.hop_us if where != home else 0.0) + _overhead(costs, [branch]))
-    return costs.joined_us(times, needs_copies(costs, branches))
+        else:
+            units.append((branch,))
+    bundles = product(*(_bundles(members) for members in away.values()))
+    return min(_units(costs, [*units, *chained.from_iterable(bundle)], home) for bundle in bundles)
 
 
-def needs_copies(costs: PlanningCost, branches: Sequence[Node]) -> bool:
-    """Whether some pair across branches may not work on one buffer."""
-    spans = [[leaf.index for leaf in leaves(branch)] for branch in branches]
+def _units(costs: PlanningCost, units: Sequence[tuple[Node, ...]], home: str) -> float:
+    """Return the cost of a block whose units count as one branch each."""
+    times = []
+    for unit in units:
+        if len(unit) > 1:
+            server = machines(unit[0]).pop()
+            spent = 2 * costs.hop_us + _block(costs, unit, server)
+        else:
+            spent, where = _cost(costs, unit[0], home)
+            spent += costs.hop_us if where != home else 0.0
+        times.append(spent + costs.branch_us([leaf.index for part in unit for leaf in leaves(part)]))
+    return costs.joined_us(times, needs_copies(costs, units))
+
+
+def _bundles(members: Sequence[Node]) -> list[list[tuple[Node, ...]]]:
+    """Return the ways to send branches to one server: every partition of a few, of many all or none together."""
+    if len(members) > BUNDLED_MAX:
+        return [[tuple(members)], [(member,) for member in members]]
+    ways: list[list[tuple[Node, ...]]] = [[]]
+    for member in members:
+        ways = [
+            [*way[:at], (*way[at], member), *way[at + 1 :]] if at < len(way) else [*way, (member,)]
+            for way in ways
+            for at in range(len(way) + 1)
+        ]
+    return ways
+
+
+def needs_copies(costs: PlanningCost, units: Sequence[Sequence[Node]]) -> bool:
+    """Whether some pair across branches may not work on one buffer; each unit is what counts as one branch."""
+    spans = [[leaf.index for part in unit for leaf in leaves(part)] for unit in units]
     return any(
         (min(a, b), max(a, b)) in costs.copied
         for one, other in combinations(spans, 2)
         for a, b in product(one, other)
     )
-
-
-def _overhead(costs: PlanningCost, branches: list[Node]) -> float:
-    return costs.branch_us([leaf.index for branch in branches for leaf in leaves(branch)])
 
 
 def machines(node: Node) -> set[str]:

@@ -208,7 +208,7 @@ class RegionBuilder:
         branches: list[Node] = []
         if region:
             branches.append(block_node(self.graphs, joins, region, slot, True))
-        inside: list[list[int]] = []
+        before = len(self.regions)
         left, is_one_allowed = mask ^ region, bool(region)
         while left:
             first = joins.first[left]
@@ -216,19 +216,15 @@ class RegionBuilder:
             at = int(np.argmin(sums)) if len(first) else -1
             is_last = at < 0 or (is_one_allowed and bool(self.costs.alone[left] <= sums[at]))
             chosen = left if is_last else int(first[at])
-            before = len(self.regions)
             branches.append(self._away(chosen))
-            inside.append(list(range(before, len(self.regions))))
             left, is_one_allowed = left ^ chosen, True
-        self._keep_apart(slot, inside)
+        self._keep_apart(slot, range(before, len(self.regions)))
         return parallel(branches, slot)
 
-    def _keep_apart(self, slot: str, inside: list[list[int]]) -> None:
-        """Note that trips must leave their home, and that two of one server each are not the same server's."""
+    def _keep_apart(self, slot: str, away: range) -> None:
+        """Note that trips must leave their home."""
         if slot != CLASSIFIER:
-            self.apart |= {(int(slot[1:]), other) for slots in inside for other in slots}
-        alone = [slots[0] for slots in inside if len(slots) == 1]
-        self.apart |= {(one, other) for one in alone for other in alone if one < other}
+            self.apart |= {(int(slot[1:]), other) for other in away}
 
     def _trip(self, mask: int) -> Node:
         return self._travel(

@@ -1,0 +1,230 @@
+"""The planner, dumb: every assignment of network functions to servers, every series-parallel graph, every home.
+
+Costs are counted anew from the sentences of ``planning_cost``; only its figures are shared. ``best_cost_us`` goes over
+all graphs by recursion over lists of indexes, ``all_nodes`` writes every graph down (small chains only).
+"""
+
+import math
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import cache
+from itertools import combinations, product
+
+from apps.chains.engine.chain import Chain, CostConstants, NfInstance, Server, ServiceTime
+from apps.chains.engine.fields import Field
+from apps.chains.engine.hybrid import Copy, Nf, Node, Parallel, Series
+from apps.chains.engine.planning_cost import PlanningCost
+from apps.chains.engine.profiles import ActionProfile, Flag, StateScope
+
+HOME = "classifier"
+Part = tuple[int, ...]
+
+
+def random_profile(rng: random.Random) -> ActionProfile:
+    """Return a profile of few fields, so that some pairs conflict and some do not."""
+    fields = (Field.IP_SRC, Field.DST_PORT, Field.IP_TOS, Field.PAYLOAD)
+    reads = frozenset(rng.sample(fields, rng.randint(0, 2)))
+    flags = {Flag.TERMINATES} if rng.random() < 0.05 else set()
+    drops = rng.random() < 0.25
+    return ActionProfile(
+        reads=reads,
+        writes=frozenset(rng.sample(fields, rng.choice((0, 0, 0, 1, 2)))),
+        adds_header=rng.random() < 0.08,
+        drops=drops,
+        drop_reads=reads if drops else frozenset(),
+        flags=frozenset(flags),
+        state=StateScope.FLOW,
+    )
+
+
+def random_chain(rng: random.Random, length: int) -> Chain:
+    """Return a chain of made-up network functions."""
+    nfs = tuple(
+        NfInstance(
+            f"nf-{index}",
+            "made-up",
+            random_profile(rng),
+            ServiceTime(rng.uniform(5, 200), rng.choice((0.0, 0.3, 1.0, 2.0)), rng.random() < 0.1),
+        )
+        for index in range(length)
+    )
+    return Chain("made-up", nfs, rate_pps=rng.uniform(200, 4500))
+
+
+def random_constants(rng: random.Random) -> CostConstants:
+    """Return costs of plumbing, cheap or dear."""
+    return replace(
+        CostConstants(),
+        hop_us=rng.choice((0.5, 5.0, 30.0, 100.0)),
+        merge_branch_us=rng.choice((0.2, 1.0, 15.0)),
+        margin_ratio=rng.choice((0.0, 0.05, 0.15)),
+    )
+
+
+def random_servers(rng: random.Random, cores: float, number: int) -> list[Server]:
+    """Return servers that are tight for a chain that needs so many cores."""
+    tight = rng.choice((1.05, 1.3, 1.6, 2.5))
+    if rng.random() < 0.5:
+        return [Server(f"s{index}", max(0.05, cores * tight / number)) for index in range(number)]
+    return [Server(f"s{index}", max(0.05, cores * tight * rng.uniform(0.25, 0.9))) for index in range(number)]
+
+
+def partitions(part: Part) -> Iterator[list[Part]]:
+    """Yield every way to split a set into nonempty sets."""
+    if not part:
+        yield []
+        return
+    rest = part[1:]
+    for size in range(len(rest) + 1):
+        for friends in combinations(rest, size):
+            chosen = (part[0], *friends)
+            for others in partitions(tuple(index for index in rest if index not in friends)):
+                yield [chosen, *others]
+
+
+class Twin:
+    """Least costs for one assignment of network functions to servers."""
+
+    def __init__(self, costs: PlanningCost, servers: Sequence[str]) -> None:
+        self.costs, self.servers = costs, servers
+        self.homes = [*dict.fromkeys(servers), HOME]
+        self.best = cache(self._best)
+        self.lines = cache(self._lines)
+
+    def total_us(self) -> float:
+        """Return the least cost of the whole chain."""
+        ends = self.best(tuple(range(len(self.servers))), HOME, frozenset())
+        return min(cost + self.hop(end, HOME) for end, cost in ends.items())
+
+    def hop(self, source: str, target: str) -> float:
+        return 0.0 if source == target else self.costs.hop_us
+
+    def _best(self, part: Part, where: str, never: frozenset[str]) -> dict[str, float]:
+        """Return the least cost by where the packet is afterwards; machines in ``never`` are not touched."""
+        ends = dict(self.lines(part, where, never))
+        for home in self.homes:
+            if home in never or len(part) == 1:
+                continue
+            for branches in partitions(part):
+                cost = self.block(branches, home, never) if len(branches) > 1 else None
+                if cost is not None:
+                    ends[home] = min(ends.get(home, 1e99), self.hop(where, home) + cost)
+        return ends
+
+    def _lines(self, part: Part, where: str, never: frozenset[str]) -> dict[str, float]:
+        """Return the same for what is no block."""
+        if len(part) == 1:
+            server = self.servers[part[0]]
+            if server in never:
+                return {}
+            return {server: self.hop(where, server) + self.costs.nf_us[part[0]]}
+        ends: dict[str, float] = {}
+        for cut in range(1, len(part)):
+            for middle, before in self.best(part[:cut], where, never).items():
+                for end, after in self.best(part[cut:], middle, never).items():
+                    ends[end] = min(ends.get(end, 1e99), before + after)
+        return ends
+
+    def block(self, branches: list[Part], home: str, never: frozenset[str]) -> float | None:
+        """Return the cost of a block mirrored and merged at ``home``; ``None`` where it may not be."""
+        if self.crossing(branches, self.costs.refused):
+            return None
+        units: list[tuple[Part, float]] = []
+        groups: dict[str, list[Part]] = {}
+        for branch in branches:
+            on = {self.servers[index] for index in branch}
+            if home in on and len(on) > 1:
+                return None
+            if on == {home}:
+                units.append((branch, self.alone(branch, home)))
+            elif len(on) == 1:
+                groups.setdefault(on.pop(), []).append(branch)
+            else:
+                ends = self.lines(branch, home, never | {home})
+                if not ends:
+                    return None
+                units.append((branch, min(cost + self.hop(end, home) for end, cost in ends.items())))
+        if set(groups) & never:
+            return None
+        ways = product(*(self.bundles(members, server) for server, members in groups.items()))
+        return min(self.joined(units + [unit for bundle in way for unit in bundle]) for way in ways)
+
+    def bundles(self, members: list[Part], server: str) -> list[list[tuple[Part, float]]]:
+        """Return every way to send branches to their server, some of them as one."""
+        found = []
+        for way in partitions(tuple(range(len(members)))):
+            bundle = []
+            for group in way:
+                parts = [members[number] for number in group]
+                inside = self.alone(parts[0], server)
+                if len(parts) > 1:
+                    block = self.block(parts, server, frozenset())
+                    assert block is not None
+                    inside = block
+                bundle.append((tuple(sorted(sum(parts, ()))), inside + 2 * self.costs.hop_us))
+            found.append(bundle)
+        return found
+
+    def alone(self, branch: Part, server: str) -> float:
+        """Return the cost of a branch that stays on one server."""
+        others = frozenset(home for home in self.homes if home != server)
+        return self.lines(branch, server, others)[server]
+
+    def joined(self, units: list[tuple[Part, float]]) -> float:
+        costs = self.costs
+        powers = 0.0
+        for branch, time in units:
+            full = any(costs.needs_payload[index] for index in branch)
+            overhead = costs.full_us if full else costs.header_us
+            powers += math.pow(time + overhead, costs.exponent)
+        copies = self.crossing([branch for branch, _ in units], costs.copied)
+        factor = costs.inflation**2 if copies else costs.inflation
+        return (costs.block_us + math.pow(powers, 1 / costs.exponent)) * factor
+
+    @staticmethod
+    def crossing(branches: Sequence[Part], pairs: frozenset[tuple[int, int]]) -> bool:
+        return any(
+            (min(a, b), max(a, b)) in pairs
+            for one, other in combinations(branches, 2)
+            for a, b in product(one, other)
+        )
+
+
+def best_cost_us(chain: Chain, costs: PlanningCost, servers: Sequence[Server]) -> float | None:
+    """Return the least cost over all assignments that servers have the cores for; ``None`` where there is none."""
+    need = [0.0 if nf.service.is_waiting else nf.service.mean_us * chain.rate_pps / 1e6 for nf in chain.nfs]
+    found: list[float] = []
+    for names in product([server.name for server in servers], repeat=len(chain.nfs)):
+        if len({server.cores for server in servers}) == 1:
+            order = list(dict.fromkeys(names))
+            if order != [server.name for server in servers][: len(order)]:
+                continue
+        used = {server.name: 0.0 for server in servers}
+        for name, cores in zip(names, need, strict=True):
+            used[name] += cores
+        pins_kept = all(nf.pinned_server in ("", name) for nf, name in zip(chain.nfs, names, strict=True))
+        if pins_kept and all(used[server.name] <= server.cores + 1e-9 for server in servers):
+            found.append(Twin(costs, names).total_us())
+    return min(found, default=None)
+
+
+def all_nodes(costs: PlanningCost, servers: Sequence[str], part: Part) -> Iterator[Node]:
+    """Yield every graph of a part on given servers, with every choice of homes."""
+    yield from _all_lines(costs, servers, part)
+    homes = [*dict.fromkeys(servers), HOME]
+    for branches in partitions(part):
+        if len(branches) < 2 or Twin.crossing(branches, costs.refused):
+            continue
+        choices = [list(_all_lines(costs, servers, branch)) for branch in branches]
+        for home, chosen in product(homes, product(*choices)):
+            yield Parallel(tuple(chosen), (Copy.FULL,) * len(chosen), home)
+
+
+def _all_lines(costs: PlanningCost, servers: Sequence[str], part: Part) -> Iterator[Node]:
+    if len(part) == 1:
+        yield Nf(part[0], servers[part[0]])
+    for cut in range(1, len(part)):
+        fronts = [node for node in all_nodes(costs, servers, part[:cut]) if not isinstance(node, Series)]
+        for front, rest in product(fronts, list(all_nodes(costs, servers, part[cut:]))):
+            yield Series((front, *(rest.parts if isinstance(rest, Series) else (rest,))))
