@@ -7,6 +7,9 @@ from apps.chains.engine.catalogue import CATALOGUE
 from apps.chains.models import Chain, NfType
 from apps.chains.plan_json import profile_to_json, service_to_json
 from apps.chains.services.chains import chain_create
+from apps.chains.services.specs import CLASSIFIER_ROLE, specs_push
+from nfvportal.inventory.models import Device
+from nfvportal.inventory.services import desired_state_set
 
 # Addresses of the published mix: its most frequent servers are 192.168.0.1 and following.
 BALANCER: dict[str, Any] = {
@@ -57,11 +60,16 @@ CHAINS: tuple[tuple[str, str, tuple[tuple[str, str, dict[str, Any]], ...]], ...]
     ),
 )
 RATE_PPS = 200.0
+TRAFFIC_ROLE = "chains.traffic"
+TRAFFIC: dict[str, dict[str, Any]] = {
+    "dc-generator": {"part": "sender", "interface": "lan0", "rate_pps": RATE_PPS, "seed": 1},
+    "dc-sink": {"part": "receiver", "interface": "lan0"},
+}
 SLO_P99_MS = 20.0
 
 
 def seed_demo() -> None:
-    """Put catalogue and sample chains in; none is applied."""
+    """Put catalogue, sample chains and traffic in; no chain is applied, packets pass the classifier as they are."""
     catalogue_seed()
     for name, title, nfs in CHAINS:
         if Chain.objects.filter(name=name).exists():
@@ -74,6 +82,11 @@ def seed_demo() -> None:
             "slo_p99_ms": SLO_P99_MS,
         }
         chain_create(definition=definition_parse(body), actor=None, note="sample")
+    for device in Device.objects.filter(name__in=TRAFFIC):
+        if TRAFFIC_ROLE in device.roles:
+            desired_state_set(device=device, role=TRAFFIC_ROLE, spec=TRAFFIC[device.name])
+    if Device.objects.filter(roles__contains=[CLASSIFIER_ROLE]).exists():
+        specs_push()
 
 
 def catalogue_seed() -> None:

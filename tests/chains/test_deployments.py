@@ -81,7 +81,7 @@ def test_specs_name_interfaces_peers_operators_and_each_function_once(fabric: De
         assert spec["fabric"] == "fabric"
         path = spec["paths"][0]
         assert path.keys() == {
-            "path", "epoch", "chain", "operators", "first", "peers", "timeout_us", "is_checked",
+            "path", "epoch", "chain", "operators", "first", "peers", "groups", "timeout_us", "is_checked",
         }  # fmt: skip
         assert path["peers"]["classifier"] == "02:00:00:00:00:01"
         assert set(path["peers"]) == {"classifier", *row.servers}

@@ -5,7 +5,7 @@ members; one that does not floods it, and whoever has no branch of that mirror i
 and programming the switch only saves copies.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -43,8 +43,8 @@ def groups_of(table: OperatorTable, path: int, epoch: int) -> Iterator[Group]:
                 yield Group(operator.id, group_mac(path, epoch, operator.id), members)
 
 
-def switch_groups(groups: Iterator[Group], ports: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
-    """Return group address -> ports, as a switch is told; with a member of unknown port, a group is left to flooding."""
+def switch_groups(groups: Iterable[Group], ports: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """Return group address -> ports, as a switch is told; a group with a member of unknown port is flooded instead."""
     return {
         group.mac: tuple(ports[member] for member in group.members)
         for group in groups

@@ -6,20 +6,22 @@ advisory lock makes sure that who pushes later has read later.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_network
 from typing import Any, Final
 
 from django.db import connection, transaction
+from django.db.models import Q
 
 from apps.chains.engine.analysis import decrements_ttl
 from apps.chains.engine.compile import CLASSIFIER, compile_plan
 from apps.chains.engine.fields import Field
 from apps.chains.engine.operators import OperatorKind, OperatorTable, operator_table_to_json
 from apps.chains.engine.profiles import ActionProfile
+from apps.chains.engine.steering import Group, groups_of, switch_groups
 from apps.chains.mapping import planned_chain, planned_root
 from apps.chains.models import Chain, Deployment, NfType
-from nfvportal.inventory.models import Device, Interface
+from nfvportal.inventory.models import Device, Interface, Link
 from nfvportal.inventory.services import desired_state_set
 from nfvportal.lib.errors import InvalidInputError
 
@@ -28,18 +30,25 @@ SERVER_ROLE: Final = "chains.server"
 SWITCH_ROLE: Final = "chains.switch"
 FABRIC: Final = "fabric"
 INGRESS, EGRESS = "ingress", "egress"
-TIMEOUT_US: Final = 200_000
+# Far above what a busy server needs: it only ends the wait for what was lost.
+TIMEOUT_US: Final = 1_000_000
 _PUSH_LOCK: Final = 0x636861696E73  # "chains"
 
 
 @dataclass(frozen=True, slots=True)
 class Fabric:
-    """The devices that can carry chains. ``macs``: name in operator tables -> address on the fabric."""
+    """The devices that can carry chains.
+
+    Args:
+        macs: name in operator tables -> address on the fabric.
+        ports: name in operator tables -> port of the switch; empty unless there is exactly one switch.
+    """
 
     classifier: Device
     servers: dict[str, Device]
     switches: tuple[Device, ...]
     macs: dict[str, str]
+    ports: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +89,19 @@ def fabric_find() -> Fabric:
     ).select_related("device"):
         macs[CLASSIFIER if row.device_id == classifier.pk else row.device.name] = row.mac
     switches = tuple(devices.filter(roles__contains=[SWITCH_ROLE]))
-    return Fabric(classifier, servers, switches, macs)
+    ports = _ports(switches[0], classifier) if len(switches) == 1 else {}
+    return Fabric(classifier, servers, switches, macs, ports)
+
+
+def _ports(switch: Device, classifier: Device) -> dict[str, str]:
+    """Return the switch's port towards each device of the fabric, by the inventory's links."""
+    found = {}
+    links = Link.objects.filter(Q(a__device=switch) | Q(b__device=switch))
+    for link in links.select_related("a__device", "b__device"):
+        port, end = (link.a, link.b) if link.a.device_id == switch.pk else (link.b, link.a)
+        if end.name == FABRIC:
+            found[CLASSIFIER if end.device_id == classifier.pk else end.device.name] = port.name
+    return found
 
 
 def specs_push() -> None:
@@ -90,10 +111,10 @@ def specs_push() -> None:
         fabric = fabric_find()
         rows = installed_list()
         for name, device in fabric.servers.items():
-            _set(device, SERVER_ROLE, server_spec(name, rows, fabric.macs))
+            _set(device, SERVER_ROLE, server_spec(name, rows, fabric))
         for device in fabric.switches:
-            _set(device, SWITCH_ROLE, switch_spec(rows, fabric.macs))
-        _set(fabric.classifier, CLASSIFIER_ROLE, classifier_spec(rows, fabric.macs))
+            _set(device, SWITCH_ROLE, switch_spec(rows, fabric))
+        _set(fabric.classifier, CLASSIFIER_ROLE, classifier_spec(rows, fabric))
 
 
 def push_lock() -> None:
@@ -127,7 +148,7 @@ def _installed(row: Deployment, types: dict[str, str]) -> Installed:
     return Installed(row.chain, row, table, tuple(nf.name for nf in chain.nfs), nfs)
 
 
-def server_spec(name: str, rows: Sequence[Installed], macs: dict[str, str]) -> dict[str, Any]:
+def server_spec(name: str, rows: Sequence[Installed], fabric: Fabric) -> dict[str, Any]:
     """Return the spec of ``chains.server`` for one server.
 
     A network function is one process for all epochs in which its settings are the same, and keeps its state; with other
@@ -148,7 +169,7 @@ def server_spec(name: str, rows: Sequence[Installed], macs: dict[str, str]) -> d
                 processes[key] = {**nf, "indexes": indexes}
     return {
         "fabric": FABRIC,
-        "paths": [path_spec(row, macs) for row in here],
+        "paths": [path_spec(row, fabric) for row in here],
         "nfs": [processes[key] for key in sorted(processes)],
     }
 
@@ -165,7 +186,7 @@ def writes_checked(profile: ActionProfile) -> list[str] | None:
     return [field.value for field in Field if field in may]
 
 
-def path_spec(row: Installed, macs: dict[str, str]) -> dict[str, Any]:
+def path_spec(row: Installed, fabric: Fabric) -> dict[str, Any]:
     """Return one epoch of one path, with the addresses of everybody who takes part."""
     table = operator_table_to_json(row.table)
     return {
@@ -174,13 +195,16 @@ def path_spec(row: Installed, macs: dict[str, str]) -> dict[str, Any]:
         "chain": row.chain.name,
         "operators": table["operators"],
         "first": table["first"],
-        "peers": {name: macs[name] for name in sorted({*row.servers, CLASSIFIER}) if macs.get(name)},
+        "peers": {
+            name: fabric.macs[name] for name in sorted({*row.servers, CLASSIFIER}) if fabric.macs.get(name)
+        },
+        "groups": {str(group.operator): group.mac for group in _groups(row, fabric)},
         "timeout_us": TIMEOUT_US,
         "is_checked": True,
     }
 
 
-def classifier_spec(rows: Sequence[Installed], macs: dict[str, str]) -> dict[str, Any]:
+def classifier_spec(rows: Sequence[Installed], fabric: Fabric) -> dict[str, Any]:
     """Return the spec of ``chains.classifier``. Of rules that match the same packet the most specific comes first."""
     active = [row for row in rows if row.deployment.is_active]
     spec: dict[str, Any] = {
@@ -190,7 +214,7 @@ def classifier_spec(rows: Sequence[Installed], macs: dict[str, str]) -> dict[str
         "rules": [
             {"path": row.chain.path, "match": match_of(row)} for row in sorted(active, key=_specificity)
         ],
-        "paths": [path_spec(row, macs) for row in rows],
+        "paths": [path_spec(row, fabric) for row in rows],
         "active": {str(row.chain.path): row.deployment.epoch for row in active},
     }
     traced = [row for row in active if row.chain.trace_nonce]
@@ -199,13 +223,17 @@ def classifier_spec(rows: Sequence[Installed], macs: dict[str, str]) -> dict[str
     return spec
 
 
-def switch_spec(rows: Sequence[Installed], macs: dict[str, str]) -> dict[str, Any]:
-    """Return the spec of ``chains.switch``: who is on the fabric and which paths cross it."""
-    return {
-        "peers": dict(sorted(macs.items())),
-        "paths": [path_spec(row, macs) for row in rows],
-        "active": {str(row.chain.path): row.deployment.epoch for row in rows if row.deployment.is_active},
-    }
+def switch_spec(rows: Sequence[Installed], fabric: Fabric) -> dict[str, Any]:
+    """Return the spec of ``chains.switch``: which frames it copies to which ports."""
+    groups = [group for row in rows for group in _groups(row, fabric)]
+    return {"groups": {mac: list(ports) for mac, ports in switch_groups(groups, fabric.ports).items()}}
+
+
+def _groups(row: Installed, fabric: Fabric) -> list[Group]:
+    """Return the mirrors whose frames the fabric copies: none unless one switch joins everybody."""
+    if not fabric.ports:
+        return []
+    return list(groups_of(row.table, row.chain.path or 0, row.deployment.epoch))
 
 
 def match_of(row: Installed) -> dict[str, Any]:
