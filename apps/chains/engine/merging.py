@@ -154,12 +154,9 @@ class Released(NamedTuple):
     conflict: Conflict | None = None
 
 
-class _Entry(NamedTuple):
-    packet_id: int
-    packet: Packet | None
-    at_us: int
-    arrived_us: int
-    dropped_by: int
+# What waits in a branch: packet id, packet, the classifier's time, time of arrival, who dropped it. A bare tuple:
+# a named one would cost as much as all the rest of a push.
+_Entry = tuple[int, Packet | None, int, int, int]
 
 
 class Merger:
@@ -222,14 +219,14 @@ class Merger:
         Complexity: O(branches) per decided packet.
         """
         queue = self._queues[branch]
-        if packet_id <= self.last_id or (queue and packet_id <= queue[-1].packet_id):
+        if packet_id <= self.last_id or (queue and packet_id <= queue[-1][0]):
             self.counters["late"] += 1
             return []
-        queue.append(_Entry(packet_id, packet, at_us, now_us, dropped_by))
+        queue.append((packet_id, packet, at_us, now_us, dropped_by))
         self.depth += 1
         released: list[Released] = []
         # Only the head of a branch can decide anything; behind it, the others' news is already known.
-        if len(queue) == 1:
+        if len(queue) == 1 and all(self._queues):
             self._decide_ready(released)
         while self.depth > self.entries_max:
             self.counters["table_full"] += 1
@@ -261,12 +258,12 @@ class Merger:
         }
 
     def _next_id(self) -> int:
-        return min(queue[0].packet_id for queue in self._queues if queue)
+        return min(queue[0][0] for queue in self._queues if queue)
 
     def _oldest_us(self) -> int:
         """Return when the next packet to decide first arrived."""
         packet_id = self._next_id()
-        return min(queue[0].arrived_us for queue in self._queues if queue and queue[0].packet_id == packet_id)
+        return min(queue[0][3] for queue in self._queues if queue and queue[0][0] == packet_id)
 
     def _decide_ready(self, released: list[Released]) -> None:
         """Decide packets for as long as the heads alone tell."""
@@ -285,10 +282,10 @@ class Merger:
         entries = [queue.popleft() for queue in self._queues]
         self.depth -= len(entries)
         self.last_id = packet_id
-        at_us = entries[0].at_us
+        at_us = entries[0][2]
         packets = [entry[1] for entry in entries if entry[1] is not None]
         if len(packets) < len(entries):
-            known = [entry.dropped_by for entry in entries if entry.packet is None and entry.dropped_by >= 0]
+            known = [entry[4] for entry in entries if entry[1] is None and entry[4] >= 0]
             dropped_by = min(known, default=-1)
             self.counters[Fate.DROPPED] += 1
             self.dropped_by[dropped_by] += 1
@@ -310,8 +307,8 @@ class Merger:
     def _take_nil(self, packet_id: int, fate: Fate, branch: int) -> Released:
         at_us = 0
         for queue in self._queues:
-            if queue and queue[0].packet_id == packet_id:
-                at_us = queue.popleft().at_us
+            if queue and queue[0][0] == packet_id:
+                at_us = queue.popleft()[2]
                 self.depth -= 1
         self.last_id = packet_id
         self.counters[fate] += 1
