@@ -1,6 +1,5 @@
 """The drawing board of chains: drawn by drag and by keyboard, undone, saved, merged; catalogue, import, roles."""
 
-import re
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urljoin
