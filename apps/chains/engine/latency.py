@@ -87,7 +87,7 @@ def after_upstream(wait: Wait, scv: float, upstream_mean_us: float, upstream_scv
     >>> after_upstream(mg1_wait(5000, 100, 0), 0, 50, 0).mean_us
     0.0
     """
-    regular = 1 - min(1.0, (scv + upstream_scv) / 2)
+    regular = (1 - min(1.0, (scv + upstream_scv) / 2)) ** 2
     if wait.mean_us <= 0 or math.isinf(wait.mean_us):
         return wait
     share = 1 - regular * min(1.0, upstream_mean_us / wait.mean_us)
