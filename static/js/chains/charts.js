@@ -39,7 +39,7 @@ export function showBranches(holder, hops, plan) {
   const layout = baseLayout();
   Object.assign(layout, { barmode: "group", bargap: 0.3, height: 70 + rows.length * 38 });
   Object.assign(layout.yaxis, { type: "category", showgrid: false, ticksuffix: " " });
-  Object.assign(layout.xaxis, { title: { text: "µs in this network function, last second" }, rangemode: "tozero" });
+  Object.assign(layout.xaxis, { title: { text: "µs, last second" }, rangemode: "tozero" });
   const bar = (name, key, colour, shape) => ({ type: "bar", orientation: "h", name, y: rows.map((row) => row.leaf.name), x: rows.map((row) => row.hop[key]), marker: { color: colour, pattern: { shape, bgcolor: colour, fgcolor: token("--surface"), solidity: 0.35 } }, hovertemplate: `%{y} ${name}: %{x:.0f} µs<extra></extra>` });
   draw(holder, [bar("p99", "latency_us_p99", token("--series-1"), "/"), bar("p50", "latency_us_p50", token("--series-0"), "")], layout);
   return true;
