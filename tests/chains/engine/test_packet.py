@@ -1,5 +1,6 @@
 """Packets: fields and checksums against twins that compute anew, header-only copies, authentication headers, fuzz."""
 
+import itertools
 import random
 import struct
 
@@ -189,10 +190,9 @@ def test_authentication_header_goes_in_and_out_without_trace(seed: int) -> None:
         assert bytes(packet.data) == before
 
 
-@pytest.mark.parametrize("proto", range(256))
-def test_authentication_header_hides_no_protocol(proto: int) -> None:
+def test_authentication_header_hides_no_protocol() -> None:
     """Some numbers are extension headers in IPv6 alone."""
-    for addresses in (V4, V6):
+    for proto, addresses in itertools.product(range(256), (V4, V6)):
         packet = parse(build_frame(FrameParts(*addresses, proto, bytes(range(40)), 1, 2)))
         fields = all_fields(packet)
         assert packet.add_ah(1, 1, bytes(12))
