@@ -11,11 +11,15 @@ from dataclasses import replace
 from functools import cache
 from itertools import combinations, product
 
+from apps.chains.engine.blocks import is_valid_root
 from apps.chains.engine.chain import Chain, CostConstants, NfInstance, Server, ServiceTime
 from apps.chains.engine.fields import Field
 from apps.chains.engine.hybrid import Copy, Nf, Node, Parallel, Series
-from apps.chains.engine.planning_cost import PlanningCost
+from apps.chains.engine.planning_cost import PlanningCost, cost_us, planning_cost
 from apps.chains.engine.profiles import ActionProfile, Flag, StateScope
+from apps.chains.engine.region_search import search
+from apps.chains.engine.room import cores_of, room_of
+from apps.chains.engine.sequence import sequential_root
 
 HOME = "classifier"
 Part = tuple[int, ...]
@@ -228,3 +232,40 @@ def _all_lines(costs: PlanningCost, servers: Sequence[str], part: Part) -> Itera
         fronts = [node for node in all_nodes(costs, servers, part[:cut]) if not isinstance(node, Series)]
         for front, rest in product(fronts, list(all_nodes(costs, servers, part[cut:]))):
             yield Series((front, *(rest.parts if isinstance(rest, Series) else (rest,))))
+
+
+# Network functions and servers; 8 network functions on one server have up to 10^5 graphs.
+SIZES = ((1, 2), (2, 2), (2, 3), (3, 2), (3, 3), (4, 2), (4, 3), (5, 1), (5, 2), (6, 1), (7, 1), (8, 1))
+
+
+def _near(one: float, other: float) -> bool:
+    return math.isclose(one, other, rel_tol=1e-9)
+
+
+def checked_instance(seed: int, sizes: Sequence[tuple[int, int]] = SIZES) -> str:
+    """Compare the search with brute force on one random instance.
+
+    Returns:
+        ``none`` (neither finds a plan), ``exact`` (equal), ``bounded`` (not claimed to be the best, and within its
+        bound), or what differs.
+    """
+    rng = random.Random(seed)
+    length, number = rng.choice(sizes)
+    chain, constants = random_chain(rng, length), random_constants(rng)
+    servers = random_servers(rng, sum(cores_of(chain, nf) for nf in chain.nfs), number)
+    costs = planning_cost(chain, constants)
+    want = best_cost_us(chain, costs, servers)
+    room = room_of(chain, servers, {})
+    row = sequential_root(room)
+    if want is None or row is None:
+        return "none" if want is None and row is None else "only one of both finds a place"
+    found = search(room, costs, row)
+    if found is None or is_valid_root(chain, found.root):
+        return "not a plan"
+    if not _near(cost_us(costs, found.root), found.cost_us):
+        return "the graph does not cost what the search says"
+    if found.bound_us > want * (1 + 1e-9):
+        return "the bound is too high"
+    if found.is_exact:
+        return "exact" if _near(found.cost_us, want) else f"cost {found.cost_us}, least {want}"
+    return "bounded" if found.cost_us >= want * (1 - 1e-9) else "better than brute force"

@@ -20,11 +20,12 @@ from apps.chains.engine.planner import (
 from apps.chains.engine.planning_cost import cost_us, planning_cost
 from apps.chains.engine.region_search import search
 from apps.chains.engine.room import cores_of, room_of
-from apps.chains.engine.sequence import sequential_root
 from nfvportal.lib.errors import InvalidInputError
 from tests.chains.engine.planner_twin import (
+    SIZES,
     all_nodes,
     best_cost_us,
+    checked_instance,
     random_chain,
     random_constants,
     random_servers,
@@ -72,40 +73,11 @@ def test_obligations_are_the_pairs_side_by_side() -> None:
     assert plan.constants == COSTS
 
 
-def checked_instance(seed: int, sizes: list[tuple[int, int]]) -> str:
-    """Compare one random instance with brute force; return what it was: none, exact or bounded."""
-    rng = random.Random(seed)
-    length, number = rng.choice(sizes)
-    chain, constants = random_chain(rng, length), random_constants(rng)
-    servers = random_servers(rng, sum(cores_of(chain, nf) for nf in chain.nfs), number)
-    costs = planning_cost(chain, constants)
-    want = best_cost_us(chain, costs, servers)
-    room = room_of(chain, servers, {})
-    row = sequential_root(room)
-    assert (want is None) == (row is None), seed
-    if want is None or row is None:
-        return "none"
-    found = search(room, costs, row)
-    assert found is not None
-    assert is_valid_root(chain, found.root) == []
-    assert found.bound_us <= want * (1 + 1e-9), seed
-    assert cost_us(costs, found.root) == pytest.approx(found.cost_us, rel=1e-9), seed
-    if found.is_exact:
-        assert found.cost_us == pytest.approx(want, rel=1e-9), seed
-    else:
-        assert found.cost_us >= want * (1 - 1e-9), seed
-    return "exact" if found.is_exact else "bounded"
-
-
-# Network functions and servers; 8 network functions on one server have up to 10^5 graphs.
-SIZES = [(1, 2), (2, 2), (2, 3), (3, 2), (3, 3), (4, 2), (4, 3), (5, 1), (5, 2), (6, 1), (7, 1), (8, 1)]
-
-
 @pytest.mark.parametrize("start", range(0, 240, 20))
 def test_equal_to_brute_force(start: int) -> None:
-    kinds = [checked_instance(seed, SIZES) for seed in range(start, start + 20)]
-    assert kinds.count("exact") >= 10
-    assert kinds.count("bounded") == 0
+    kinds = {seed: checked_instance(seed, SIZES) for seed in range(start, start + 20)}
+    assert {seed: kind for seed, kind in kinds.items() if kind not in ("exact", "none")} == {}
+    assert list(kinds.values()).count("exact") >= 10
 
 
 @pytest.mark.parametrize("seed", range(12))
