@@ -25,7 +25,8 @@ def reconcile_state(event_id: int) -> None:
 
 @shared_task(name="chains.reconcile")
 def reconcile_all() -> None:
-    """Make up for whatever was missed: compare desired states with the deployments."""
+    """Make up for whatever was missed: end what no job carries on, compare desired states with the deployments."""
+    reconcile.deployments_reconcile()
     reconcile.specs_reconcile()
 
 

@@ -12,7 +12,7 @@ from apps.chains.models import Chain, ChainAlarm, Deployment, DeploymentStatus, 
 from apps.chains.services import apply_job, deployments
 from apps.chains.services.alarms import undeclared_write_record
 from apps.chains.services.chains import chain_update
-from apps.chains.services.reconcile import specs_reconcile
+from apps.chains.services.reconcile import deployments_reconcile, specs_reconcile
 from nfvportal.events.models import Event
 from nfvportal.inventory.models import DesiredState, Device, Interface
 from nfvportal.jobs import services as jobs
@@ -201,6 +201,8 @@ def _without(field: str) -> Any:
             Device.objects.filter(roles__contains=["chains.server"]).update(roles=[])
         elif field == "classifier":
             Device.objects.filter(name="dc-classifier").update(roles=[])
+        elif field == "agent":
+            Device.objects.filter(name="dc-classifier").update(status="offline")
         elif field == "plan":
             plan.is_feasible = False
         return plan
@@ -212,7 +214,8 @@ def _without(field: str) -> Any:
 @pytest.mark.parametrize(
     ("missing", "words"),
     [("params", r"nfs\[0\]\.params\.key"), ("implementation", "nothing to run it"), ("mac", "an interface fabric"),
-     ("server", "no device with"), ("classifier", "chains.classifier"), ("plan", "infeasible")],
+     ("server", "no device with"), ("classifier", "chains.classifier"), ("plan", "infeasible"),
+     ("agent", "dc-classifier, whose agent is offline")],
 )  # fmt: skip
 def test_plan_that_cannot_run_is_refused_before_anything_changes(
     missing: str, words: str, fabric: Devices
@@ -453,3 +456,22 @@ def test_type_that_lost_its_implementation_is_refused(fabric: Devices) -> None:
     row.save()
     with pytest.raises(InvalidInputError, match="nothing to run it"):
         deployments.plan_check(plan)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("_no_worker")
+def test_deployment_whose_job_ended_without_it_is_given_up(
+    fabric: Devices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain = runnable()
+    plan = plan_of(chain)
+    monkeypatch.setattr(apply_job, "_carry_through", lambda row, job: 1 / 0)
+    job = _run("chains.apply", plan=plan.pk)
+    row = Deployment.objects.get()
+    assert (job.state, row.status) == (JobState.FAILED, "applying")
+    assert deployments_reconcile() == 1
+    row.refresh_from_db()
+    assert (row.status, "ZeroDivisionError" in row.error) == ("failed", True)
+    running = jobs.job_start(kind="chains.apply", params={"plan": plan.pk}, user=None)
+    deployments.deployment_begin(plan_id=plan.pk, job_id=running.id, actor=None)
+    assert deployments_reconcile() == 0

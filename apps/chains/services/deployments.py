@@ -36,7 +36,7 @@ from apps.chains.services.specs import (
 from nfvportal.audit.services import audit_record
 from nfvportal.events.services import event_publish
 from nfvportal.events.severities import SeverityName
-from nfvportal.inventory.models import DesiredState, Interface
+from nfvportal.inventory.models import DesiredState, DeviceStatus, Interface
 from nfvportal.lib.errors import InvalidInputError
 
 CHANGING = (DeploymentStatus.PENDING, DeploymentStatus.APPLYING)
@@ -72,6 +72,8 @@ def plan_check(plan: Plan) -> tuple[str, ...]:
     ends = Interface.objects.filter(device__in=[fabric.classifier, *fabric.servers.values()], name=FABRIC)
     known = {row.device_id for row in ends if row.mac}
     for device in (fabric.classifier, *(fabric.servers[name] for name in servers)):
+        if device.status == DeviceStatus.OFFLINE:
+            raise InvalidInputError("plan", f"needs {device.name}, whose agent is offline")
         if device.pk not in known:
             raise InvalidInputError("plan", f"{device.name} needs an interface {FABRIC} with a MAC address")
     return servers
