@@ -16,9 +16,10 @@ A block counts 1 / (1 - margin_ratio) of its time, so it is chosen exactly if it
 same by the margin. One that needs copies counts that twice: the bytes must pay as well, against the best way without
 them. Every branch is charged the time of a copy of its own, since an executor copies in any case.
 
-Where a block lives: it is mirrored and merged on one machine, its *home* (``Parallel.server``); each branch runs wholly
-on the home or wholly away from it; if all are on one server, that is the home. Branches that are away on one and the same server go there as one or each by itself,
-whichever counts less (the table sends them as one; the norm takes the constant hops of several for varying ones).
+Where a block lives: it is mirrored and merged on one machine, its *home* (``Parallel.server``); each branch
+runs wholly on the home or wholly away from it; if all are on one server, that is the home. Branches that are
+away on one and the same server go there as one or each by itself, whichever counts less (the table sends them
+as one; the norm takes the constant hops of several for varying ones).
 
 Source: brief, "Beneficial". Deviation: the p-norm in place of the maximum, the home of a block; both ours.
 """
