@@ -84,7 +84,8 @@ class Rack:
             if len(states) > known and states[-1].get("epochs") == epochs:
                 return
             time.sleep(0.02)
-        raise AssertionError(f"{node} did not apply its spec: {self.journal(node)[-3:]}")
+        log = (self.directory / node / "agent.log").read_text(errors="replace").splitlines()
+        raise AssertionError(f"{node} did not apply its spec: {log[-5:]}")
 
     def journal(self, node: str) -> list[dict[str, Any]]:
         """Return what a node's agent told so far."""
