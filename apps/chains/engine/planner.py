@@ -187,6 +187,17 @@ def _no_room(
 
 
 def _search(room: Room, costs: PlanningCost, sequential: Node) -> Found:
+    """Return the best plan that needs no copies, unless one with copies is better by the margin once more."""
+    plain = _search_once(room, costs.without_copies(), sequential)
+    if not costs.copied:
+        return plain
+    copying = _search_once(room, costs, sequential)
+    if copying.cost_us * costs.inflation <= plain.cost_us:
+        return copying
+    return plain
+
+
+def _search_once(room: Room, costs: PlanningCost, sequential: Node) -> Found:
     if len(room.chain.nfs) > EXACT_NFS_MAX:
         return search_windows(room, costs, sequential)
     found = search(room, costs, sequential)

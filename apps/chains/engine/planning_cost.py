@@ -13,8 +13,9 @@ of plans may be optimised on their own. That the last branch is late because *ti
 lose; a maximum of means would not see it.
 
 A block counts 1 / (1 - margin_ratio) of its time, so it is chosen exactly if it beats the best other way to do the
-same by the margin. One that needs copies counts that twice: the bytes must pay as well, against the best way without
-them. Every branch is charged the time of a copy of its own, since an executor copies in any case.
+same by the margin. Every branch is charged the time of a copy of its own, since an executor copies in any case. That
+copies' bytes must pay as well is asked of whole plans (``planner``), not of blocks: a further factor for blocks with
+copies would break the associativity, since splitting a block in two could escape it.
 
 Where a block lives: it is mirrored and merged on one machine, its *home* (``Parallel.server``); each branch
 runs wholly on the home or wholly away from it; if all are on one server, that is the home. Branches that are
@@ -26,9 +27,9 @@ Source: brief, "Beneficial". Deviation: the p-norm in place of the maximum, the 
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain as chained
-from itertools import combinations, product
+from itertools import product
 from statistics import fmean
 from typing import Final
 
@@ -65,11 +66,15 @@ class PlanningCost:
     refused: frozenset[tuple[int, int]] = frozenset()
     copied: frozenset[tuple[int, int]] = frozenset()
 
+    def without_copies(self) -> "PlanningCost":
+        """Return the figures for plans whose blocks need no copies: such pairs are refused as well."""
+        return replace(self, refused=self.refused | self.copied, copied=frozenset())
+
     def branch_us(self, indexes: list[int]) -> float:
         """Return what a branch of these network functions costs besides their time."""
         return self.full_us if any(self.needs_payload[index] for index in indexes) else self.header_us
 
-    def joined_us(self, branches_us: list[float], needs_copies: bool = False) -> float:
+    def joined_us(self, branches_us: list[float]) -> float:
         """Return the cost of a block from the costs of its branches, their own overhead included.
 
         >>> PlanningCost((), 0, 0, 0, 0, 2, 1, ()).joined_us([3, 4])
@@ -78,7 +83,7 @@ class PlanningCost:
         most = max(branches_us)
         powers = math.fsum(math.pow(us / most, self.exponent) for us in branches_us)
         time = self.block_us + most * math.pow(powers, 1 / self.exponent)
-        return time * self.inflation ** (2 if needs_copies else 1)
+        return time * self.inflation
 
 
 def planning_cost(chain: Chain, constants: CostConstants) -> PlanningCost:
@@ -165,7 +170,7 @@ def _units(costs: PlanningCost, units: Sequence[tuple[Node, ...]], home: str) ->
             spent, where = _cost(costs, unit[0], home)
             spent += costs.hop_us if where != home else 0.0
         times.append(spent + costs.branch_us([leaf.index for part in unit for leaf in leaves(part)]))
-    return costs.joined_us(times, needs_copies(costs, units))
+    return costs.joined_us(times)
 
 
 def _bundles(members: Sequence[Node]) -> list[list[tuple[Node, ...]]]:
@@ -180,16 +185,6 @@ def _bundles(members: Sequence[Node]) -> list[list[tuple[Node, ...]]]:
             for at in range(len(way) + 1)
         ]
     return ways
-
-
-def needs_copies(costs: PlanningCost, units: Sequence[Sequence[Node]]) -> bool:
-    """Whether some pair across branches may not work on one buffer; each unit is what counts as one branch."""
-    spans = [[leaf.index for part in unit for leaf in leaves(part)] for unit in units]
-    return any(
-        (min(a, b), max(a, b)) in costs.copied
-        for one, other in combinations(spans, 2)
-        for a, b in product(one, other)
-    )
 
 
 def machines(node: Node) -> set[str]:

@@ -9,9 +9,6 @@ built up one by one, each time the one that holds the lowest index that is left:
     series(S) = min over cuts:  best(front) + best(rest)
     best(S)   = min(network function, series(S), block(S))
 
-Blocks that need copies count more than others (see ``planning_cost``), so the recursion for blocks runs twice: once
-with the pairs that need copies refused as well.
-
 A branch is no block itself, since the norm is associative and one block is cheaper than two. Subsets are numbered by
 their bits, so every proper part of S has a smaller number, and numpy takes all X of one S at once.
 
@@ -99,9 +96,7 @@ class SubsetGraphs:
         self.costs = costs
         self.count = len(costs.nf_us)
         self.scale_us = max(costs.nf_us)
-        self.joins = [Joins(self.count, costs.refused | costs.copied, costs.inflation)]
-        if costs.copied:
-            self.joins.append(Joins(self.count, costs.refused, costs.inflation**2))
+        self.joins = [Joins(self.count, costs.refused, costs.inflation)]
         size = 1 << self.count
         full = np.zeros(size, dtype=bool)
         for index, needs in enumerate(costs.needs_payload):

@@ -201,7 +201,8 @@ def test_frames_that_mean_nothing_are_counted_and_do_no_harm(lab: Rack) -> None:
         "import os, random, socket\n"
         "link = socket.socket(socket.AF_PACKET, socket.SOCK_RAW); link.bind(('fabric', 0))\n"
         "mac = bytes.fromhex('020900000101'); rng = random.Random(1)\n"
-        "for _ in range(300): link.send(mac + link.getsockname()[4] + b'\\x89\\x4f' + rng.randbytes(rng.randrange(1, 80)))\n"
+        "head = mac + link.getsockname()[4] + b'\\x89\\x4f'\n"
+        "for _ in range(300): link.send(head + rng.randbytes(rng.randrange(1, 80)))\n"
     )
     done = lab.lab.exec(TWO, [sys.executable, "-c", noise])
     assert done["exit_code"] == 0, done

@@ -76,7 +76,8 @@ def test_obligations_are_the_pairs_side_by_side() -> None:
 @pytest.mark.parametrize("start", range(0, 240, 20))
 def test_equal_to_brute_force(start: int) -> None:
     kinds = {seed: checked_instance(seed, SIZES) for seed in range(start, start + 20)}
-    assert {seed: kind for seed, kind in kinds.items() if kind not in ("exact", "none")} == {}
+    # Beyond: cheaper than all graphs that brute force writes down, which keeps blocks where their branches are.
+    assert {seed: kind for seed, kind in kinds.items() if kind not in ("exact", "none", "beyond")} == {}
     assert list(kinds.values()).count("exact") >= 10
 
 
