@@ -1,4 +1,4 @@
-"""Run inside a node: ``send PCAP RATE_PPS`` frames of a file at a rate, or ``capture PCAP COUNT IDLE_S`` what arrives."""
+"""Run inside a node: ``send PCAP RATE_PPS``, or ``capture PCAP COUNT IDLE_S`` what arrives."""
 
 import json
 import select

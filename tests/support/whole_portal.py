@@ -24,8 +24,8 @@ STOP_WITHIN_S = 30.0
 PASSWORD = re.compile(r"one-time password (\S+)")
 # What the surrounding test run has set for its own servers must not leak into this portal.
 OWN_NAMES = {
-    "DATABASE_URL", "VALKEY_URL", "SECRET_KEY", "FIELD_KEYS", "LAB_ENABLED", "LAB_SOCKET", "LAB_TOPOLOGY", "PORT", "DEBUG",
-    "NFV_PROFILE", "NFV_STATE_DIR", "NFV_RUN_DIR", "PORTAL_ORIGINS", "ALLOWED_HOSTS",
+    "DATABASE_URL", "VALKEY_URL", "SECRET_KEY", "FIELD_KEYS", "LAB_ENABLED", "LAB_SOCKET", "LAB_TOPOLOGY", "PORT",
+    "DEBUG", "NFV_PROFILE", "NFV_STATE_DIR", "NFV_RUN_DIR", "PORTAL_ORIGINS", "ALLOWED_HOSTS",
 }  # fmt: skip
 
 
