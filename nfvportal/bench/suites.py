@@ -25,6 +25,9 @@ SUITES: dict[str, Suite] = {
     "wan": Suite(
         "tests.benchmarks.wan", "Failover on topology branch: stall, lost milliseconds, aggregation"
     ),
+    "chains": Suite(
+        "tests.benchmarks.chains", "Hybrid chains against sequential: theory, emulation and real processes"
+    ),
     "live": Suite("tests.benchmarks.live", "From publish to a hundred browsers"),
     "paint": Suite("tests.benchmarks.paint", "From a fault to the change painted in Chromium"),
 }

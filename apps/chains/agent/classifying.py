@@ -17,6 +17,8 @@ from apps.chains.engine.packet import parse
 HELD_MAX: Final = 8192
 FLOWS_MAX: Final = 65_536
 BINS: Final = 32
+# Where the ports end in a frame with an IPv4 header without options.
+PORTS_END: Final = 38
 LATENCIES_MAX: Final = 4000
 
 
@@ -102,8 +104,12 @@ class Rules:
         if not self._rules:
             return 0
         # Protocol, addresses and ports of IPv4 without options; whatever else is looked at in full.
-        is_plain = frame[12:15] == b"\x08\x00\x45" and not (frame[20] & 0x3F or frame[21])
-        key = frame[23:24] + frame[26:38] if is_plain else b""
+        is_plain = (
+            len(frame) >= PORTS_END
+            and frame[12:15] == b"\x08\x00\x45"
+            and not (frame[20] & 0x3F or frame[21])
+        )
+        key = frame[23:24] + frame[26:PORTS_END] if is_plain else b""
         if key:
             known = self._known.get(key)
             if known is not None:
