@@ -13,12 +13,14 @@ from typing import Final
 from apps.chains.agent.specs import Match
 from apps.chains.engine.fields import Field
 from apps.chains.engine.packet import parse
+from apps.chains.engine.protocols import TCP, UDP
 
 HELD_MAX: Final = 8192
 FLOWS_MAX: Final = 65_536
 BINS: Final = 32
-# Where the ports end in a frame with an IPv4 header without options.
+# Where ports and TCP header end in a frame with an IPv4 header without options.
 PORTS_END: Final = 38
+TCP_END: Final = 54
 LATENCIES_MAX: Final = 4000
 
 
@@ -103,13 +105,8 @@ class Rules:
         """Return the path of a frame; 0 for none."""
         if not self._rules:
             return 0
-        # Protocol, addresses and ports of IPv4 without options; whatever else is looked at in full.
-        is_plain = (
-            len(frame) >= PORTS_END
-            and frame[12:15] == b"\x08\x00\x45"
-            and not (frame[20] & 0x3F or frame[21])
-        )
-        key = frame[23:24] + frame[26:PORTS_END] if is_plain else b""
+        # Protocol, addresses and ports of whole IPv4 packets without options; whatever else is looked at in full.
+        key = frame[23:24] + frame[26:PORTS_END] if _is_plain(frame) else b""
         if key:
             known = self._known.get(key)
             if known is not None:
@@ -139,6 +136,18 @@ class Rules:
                 continue
             return path
         return 0
+
+
+def _is_plain(frame: bytes) -> bool:
+    """Whether a frame is an unfragmented IPv4 packet without options and with a TCP or UDP header that holds."""
+    if len(frame) < TCP_END or frame[12:15] != b"\x08\x00\x45" or frame[20] & 0x3F or frame[21]:
+        return False
+    size = (frame[16] << 8 | frame[17]) - 20
+    if size > len(frame) - 34:
+        return False
+    if frame[23] == TCP:
+        return 20 <= (frame[46] >> 4) * 4 <= size
+    return frame[23] == UDP and 8 <= (frame[38] << 8 | frame[39]) <= size
 
 
 def try_switch(flow: PathFlow, now_us: int, timeout_us: int) -> bool:

@@ -51,7 +51,7 @@ def slowly(frame: bytes) -> int:
 
 def test_rules_answer_as_if_nothing_were_remembered() -> None:
     rules = Rules(RULES)
-    frames = list(TrafficSource(TrafficMix(flow_count=60, odd_ratio=0.2), 1).frames(4000))
+    frames = list(TrafficSource(TrafficMix(flow_count=60, odd_ratio=0.2), 1).frames(8000))
     found = [rules.path_of(frame) for frame in frames]
     assert found == [slowly(frame) for frame in frames]
     assert set(found) >= {0, 1, 2, 3, 4}
