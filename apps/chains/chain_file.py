@@ -137,7 +137,13 @@ def _compose(text: str) -> yaml.Node:
     if len(text) > FILE_MAX_CHARS:
         raise ChainFileError(1, "", f"must have at most {FILE_MAX_CHARS} characters")
     try:
+        depth = 0
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > DEPTH_MAX:  # the parser takes quadratic time for what is nested deeply
+                raise ChainFileError(
+                    _line_of(event.start_mark), "", f"must be nested at most {DEPTH_MAX} deep"
+                )
             if isinstance(event, yaml.AliasEvent):
                 raise ChainFileError(_line_of(event.start_mark), "", "must not use aliases (*name)")
         node = yaml.compose(text, Loader=yaml.SafeLoader)

@@ -11,7 +11,8 @@ from apps.chains.agent.packet_sockets import PacketSocket
 from apps.chains.engine.capture_file import read_pcap, write_pcap
 
 INTERFACE = "lan0"
-SO_RCVBUFFORCE = 33
+# From the start of the capture to the first frame: the sender's interpreter starts meanwhile.
+FIRST_WITHIN_S = 8
 
 
 def send(path: Path, rate_pps: float) -> dict[str, float]:
@@ -36,7 +37,7 @@ def capture(path: Path, count: int, idle_s: float) -> dict[str, float]:
     path.with_suffix(".ready").touch()
     poll = select.poll()
     poll.register(link, select.POLLIN)
-    while len(frames) < count and poll.poll((idle_s if frames else 20) * 1000):
+    while len(frames) < count and poll.poll((idle_s if frames else FIRST_WITHIN_S) * 1000):
         frames += [(time.time_ns() // 1000, frame) for frame in link.frames()]
     with path.open("wb") as file:
         write_pcap(file, frames)
