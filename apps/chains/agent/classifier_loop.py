@@ -24,6 +24,7 @@ class ClassifierLoop:
         self._emit = emit
         self._flows: dict[int, PathFlow] = {}
         self._rules = Rules(())
+        self._next_rules = self._rules
         self._ingress: PacketSocket | None = None
         self._egress: PacketSocket | None = None
         self._trace: Trace | None = None
@@ -53,15 +54,21 @@ class ClassifierLoop:
             setattr(self, name, opened)
             if old is not None:
                 old.close()
-        self._rules = Rules(spec.rules)
+        self._next_rules = Rules(spec.rules)
         for path in spec.active.keys() | self._flows.keys():
             flow = self._flows.setdefault(path, PathFlow())
             flow.wanted = spec.active.get(path, 0)
             self._switch(path, flow)
+        self._adopt_rules()
         if spec.trace is not None and (self._trace is None or self._trace.nonce != spec.trace.nonce):
             self._trace_left = spec.trace.count
         self._trace = spec.trace
         return changes
+
+    def _adopt_rules(self) -> None:
+        """Follow the newest rules once no path waits: until then its packets must not pass by those under way."""
+        if all(flow.epoch == flow.wanted for flow in self._flows.values()):
+            self._rules = self._next_rules
 
     def reader(self, opened: PacketSocket) -> Callable[[], None]:
         """Return what reads a socket when it has frames."""
@@ -166,6 +173,7 @@ class ClassifierLoop:
                 self._launch(path, flow, frame, at_us)
             else:
                 self._pass(frame)
+        self._adopt_rules()
         self._emit(
             "epoch_active",
             {

@@ -155,6 +155,30 @@ def test_a_new_epoch_takes_over_under_traffic_without_loss(lab: Rack) -> None:
     lab.install([])
 
 
+def test_packets_do_not_overtake_when_a_chain_is_taken_away(lab: Rack) -> None:
+    slow = chain_of(
+        ("first", "waiter", {"wait_us": 4000}), ("second", "waiter", {"wait_us": 4000}), name="slow"
+    )
+    run = Run(slow, in_sequence(slow, ONE), timeout_us=PATIENT_US)
+    lab.install([run])
+    frames = frames_of(600, seed=8)
+    with lab.sending(frames, 200) as answer:
+        wait_until(lambda: out_count(lab) > 50, "packets come out")
+        spec = lab.classifier_spec([run])
+        lab.want("dc-classifier", "chains.classifier", {**spec, "rules": [], "active": {}})
+        wait_until(
+            lambda: lab.events("dc-classifier", "chains.epoch_active")[-1]["epoch"] == 0, "the path is empty"
+        )
+    assert answer["frames"] == frames
+    lab.install([])
+
+
+def out_count(lab: Rack) -> int:
+    """Return how many packets came out of the path, as the classifier last told."""
+    samples = [line["samples"] for line in lab.journal("dc-classifier") if "samples" in line]
+    return int(samples[-1]["out"][0]) if samples else 0
+
+
 def test_a_traced_packet_tells_its_way(lab: Rack) -> None:
     trace = {"path": 7, "count": 1, "nonce": f"n{os.getpid()}"}
     lab.install([Run(NORTH_SOUTH, HYBRID, timeout_us=PATIENT_US)], trace=trace)
