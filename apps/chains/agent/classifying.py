@@ -15,7 +15,6 @@ from apps.chains.engine.fields import Field
 from apps.chains.engine.packet import parse
 from apps.chains.engine.protocols import TCP, UDP
 
-HELD_MAX: Final = 8192
 FLOWS_MAX: Final = 65_536
 BINS: Final = 32
 # Where ports and TCP header end in a frame with an IPv4 header without options.

@@ -25,7 +25,7 @@ from apps.chains.agent.plane import Plane
 from apps.chains.agent.plane_reports import server_columns
 from apps.chains.agent.specs import PlaneSpec, parse_classifier_spec, parse_server_spec
 from apps.chains.agent.worker_link import Item, WorkerLink
-from apps.chains.agent.worker_start import check_nf, is_foreign, start_worker
+from apps.chains.agent.worker_start import check_nf, start_worker
 from apps.chains.engine.shim import ETHER_TYPE
 from nfvportal.lab.kernel import die_with_parent, wait_precisely
 from nfvportal.lib.errors import InvalidInputError
@@ -209,9 +209,7 @@ class Forwarder:
         for nf in spec.nfs:
             link = self._links.get(nf.key)
             if link is None:
-                link = WorkerLink(
-                    nf, start_worker, self._plane.leave_nf, self._emit, is_recoverable=not is_foreign(nf.type)
-                )
+                link = WorkerLink(nf, start_worker, self._plane.leave_nf, self._emit)
                 self._links[nf.key] = link
                 self._watch_link(link)
             link.spec = nf
@@ -251,7 +249,9 @@ class Forwarder:
         state: dict[str, Any] = {
             "epochs": sorted([path, epoch] for path, epoch in self._plane.runs),
             "counters": dict(self._plane.counters),
-            "mirror": "user space",
+            "mirror": "groups of the fabric"
+            if any(run.spec.groups for run in self._plane.runs.values())
+            else "user space",
             "fabric_dropped": self._fabric.dropped if self._fabric is not None else 0,
             "mac": self._plane.own_mac.hex(":"),
             "nfs": {

@@ -42,7 +42,6 @@ class Item:
 
     __slots__ = (
         "at_us",
-        "branch",
         "data",
         "dropped_by",
         "entered_ns",
@@ -72,7 +71,6 @@ class Item:
         self.dropped_by = dropped_by
         self.is_traced = is_traced
         self.operator = 0
-        self.branch = 0
         self.entered_ns = 0
 
 

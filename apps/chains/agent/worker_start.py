@@ -6,13 +6,6 @@ from apps.chains.agent.nf_worker import fork_worker, run_nf
 from apps.chains.agent.specs import NfSpec
 from apps.chains.engine.nfs.registry import make_nf
 
-FOREIGN_TYPES = frozenset({"nftables"})
-
-
-def is_foreign(type: str) -> bool:
-    """Whether a type is a program that is not ours, behind an identity proxy."""
-    return type in FOREIGN_TYPES
-
 
 def check_nf(spec: NfSpec) -> None:
     """Make sure that a network function can be started.

@@ -183,11 +183,10 @@ _TYPES: Final = (
     NfType(
         "nftables",
         "nftables firewall (foreign)",
-        "The kernel's own firewall in its namespace, unmodified, behind the identity proxy.",
+        "The kernel's own firewall in its namespace, unmodified. It can be planned, not run yet.",
         _FIREWALL,
         ServiceTime(15.0, 0.3),
-        "Declared by us from its rules; checked while it runs",
-        "nftables",
+        "Declared by us from its rules",
     ),
     NfType(
         "media_gateway",

@@ -86,8 +86,8 @@ class SubsetGraphs:
     Args:
         costs: the figures to count with.
 
-    Attributes: ``best`` and ``branch`` (best that is no block), indexed by subset; ``joins`` the kinds of
-    blocks, the one with most choice last; ``parts`` and ``fronts`` the subsets of a subset and its cuts;
+    Attributes: ``best`` and ``branch`` (best that is no block), indexed by subset; ``joins`` the
+    kinds of blocks, at present one; ``parts`` and ``fronts`` the subsets of a subset and its cuts;
     ``needed`` the subsets that can be a part of a plan of the whole, ascending: costs of others stay infinite.
     Times inside powers are divided by ``scale_us``, so that they neither vanish nor overflow.
     """
