@@ -26,6 +26,11 @@ SYSTEM_TOOLS = {
     "ip": ("iproute2", "the lab (emulated network) will not run"),
     "unshare": ("util-linux", "the lab, and as root the built-in PostgreSQL, will not run"),
     "nsenter": ("util-linux", "the lab (emulated network) will not run"),
+    "nft": ("nftables", "network functions and verdicts that are rules of nftables will not run"),
+}
+# The same for ``test``.
+TEST_TOOLS: dict[str, tuple[str, str]] = {
+    "tshark": ("tshark", "what it finds in captures is not compared with ours"),
 }
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
 
@@ -107,11 +112,9 @@ def want_packages(packages: list[str], without_them: str) -> None:
     print(f"  As root: apt-get install {' '.join(packages)}")
 
 
-def system_tools_ensure() -> None:
-    """Ask for the system programs the lab needs."""
-    missing = {
-        tool: entry for tool, entry in SYSTEM_TOOLS.items() if shutil.which(tool, path=tool_path()) is None
-    }
+def tools_ensure(tools: dict[str, tuple[str, str]]) -> None:
+    """Ask for system programs that are not there."""
+    missing = {tool: entry for tool, entry in tools.items() if shutil.which(tool, path=tool_path()) is None}
     for package in sorted({package for package, _ in missing.values()}):
         effects = dict.fromkeys(effect for name, effect in missing.values() if name == package)
         want_packages([package], "; ".join(effects))
@@ -277,11 +280,12 @@ def clean() -> None:
 def prepare(kind: str) -> None:
     """Do all steps of ``run`` or ``test``."""
     started_s = time.monotonic()
-    system_tools_ensure()
+    tools_ensure(SYSTEM_TOOLS)
     venv_ensure()
     python_packages_ensure("dev" if kind == "test" else "base")
     front_end_ensure()
     if kind == "test":
+        tools_ensure(TEST_TOOLS)
         chromium_ensure()
     took_s = time.monotonic() - started_s
     if took_s > 2:
