@@ -98,7 +98,7 @@ def test_missing_tools_say_what_will_not_run(
     setup = load_setup()
     monkeypatch.setattr(setup, "tool_path", lambda: str(tmp_path))
     monkeypatch.setattr(setup, "is_debian_root", lambda: False)
-    setup.system_tools_ensure()
+    setup.tools_ensure(setup.SYSTEM_TOOLS)
     setup.chromium_ensure()
     said = capsys.readouterr().out
     assert "Missing: iproute2. Without it, the lab" in said
