@@ -1,0 +1,1 @@
+"""Roles that run on devices: sensors, collectors, and the gateway's verdicts."""

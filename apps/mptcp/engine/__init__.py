@@ -1,0 +1,1 @@
+"""Pure: decoders of captures and samples, and the association of subflows."""
