@@ -8,7 +8,7 @@ from apps.chains.agent.classifying import PathFlow, Rules, try_switch
 from apps.chains.agent.packet_sockets import PacketSocket
 from apps.chains.agent.plane import Emit, PathRun, Plane
 from apps.chains.agent.plane_reports import percentile
-from apps.chains.agent.specs import PlaneSpec, Trace
+from apps.chains.agent.specs import PlaneSpec, Stepped, Trace
 from apps.chains.agent.worker_link import Item
 from apps.chains.engine.operators import Hop
 
@@ -29,6 +29,7 @@ class ClassifierLoop:
         self._egress: PacketSocket | None = None
         self._trace: Trace | None = None
         self._trace_left = 0
+        self._stepped: Stepped | None = None
         self._at_us = 0
         self._untouched = 0
         self._overflows = 0
@@ -55,6 +56,7 @@ class ClassifierLoop:
             if old is not None:
                 old.close()
         self._next_rules = Rules(spec.rules)
+        self._stepped = spec.stepped
         for path in spec.active.keys() | self._flows.keys():
             flow = self._flows.setdefault(path, PathFlow())
             flow.wanted = spec.active.get(path, 0)
@@ -114,7 +116,10 @@ class ClassifierLoop:
         if run is None:
             flow.counters["no_table"] += 1
             return
-        item = Item(run, flow.next_id, at_us, frame)
+        item_at_us = at_us
+        if self._stepped is not None:
+            item_at_us = self._stepped.start_us + flow.next_id * self._stepped.step_us
+        item = Item(run, flow.next_id, item_at_us, frame)
         flow.next_id += 1
         flow.mark_sent(at_us)
         if self._trace_left and self._trace is not None and self._trace.path == path:

@@ -57,6 +57,7 @@ class Forwarder:
         self._link_fds: dict[str, int] = {}
         self._fabric: PacketSocket | None = None
         self._classifier: ClassifierLoop | None = None
+        self._state_nonce = ""
         self._is_running = True
         self._watch(control.fileno(), self._read_control)
 
@@ -184,6 +185,14 @@ class Forwarder:
         if self._is_classifier:
             self._apply_classifier(spec)
         self._stop_old(spec)
+        self._ask_states(spec.state_nonce)
+
+    def _ask_states(self, nonce: str) -> None:
+        """Ask every network function once per nonce what its state is."""
+        if nonce and nonce != self._state_nonce:
+            for link in self._links.values():
+                link.ask_state(nonce)
+        self._state_nonce = nonce
 
     def _open_fabric(self, interface: str) -> None:
         if self._fabric is not None and self._fabric.interface == interface:

@@ -1,7 +1,8 @@
 """Runs one network function in a process of its own: packets in, answers out, in order, many per message.
 
-to the worker    entries (at_us, flags, length, bytes), as many as fit
-from the worker  "R" answers (fate, length, bytes), one per entry; bytes only when the packet was changed
+to the worker    entries (at_us, flags, length, bytes), as many as fit; one flagged as a question for the state has none
+from the worker  "R" answers (fate, length, bytes), one per entry; bytes only when the packet was changed, or
+                 SHA-256 and size of the state's canonical form
                  "S" state after all answers so far, in parts: 1 on the last part, else 0, then bytes
                  "U" name of a field that was written without being declared
 """
@@ -19,7 +20,7 @@ from typing import Final
 
 from apps.chains.agent.specs import NfSpec
 from apps.chains.engine.merging import undeclared_writes
-from apps.chains.engine.nfs.network_function import NetworkFunction
+from apps.chains.engine.nfs.network_function import NetworkFunction, state_digest
 from apps.chains.engine.nfs.registry import make_nf
 from apps.chains.engine.packet import parse
 from nfvportal.lab.kernel import die_with_parent, wait_precisely
@@ -27,8 +28,9 @@ from nfvportal.lab.kernel import die_with_parent, wait_precisely
 logger = logging.getLogger(__name__)
 ENTRY = struct.Struct("=qBI")
 ANSWER = struct.Struct("=BI")
-DROPPED, UNCHANGED, CHANGED, FAILED = range(4)
-HEADER_ONLY = 1
+STATE_DIGEST = struct.Struct("=32sQ")
+DROPPED, UNCHANGED, CHANGED, FAILED, STATE = range(5)
+HEADER_ONLY, ASK_STATE = 1, 2
 MESSAGE_BYTES: Final = 120_000
 CHECK_EVERY: Final = 16
 CHECKPOINT_MIN, CHECKPOINT_MAX = 1024, 16_384
@@ -113,6 +115,8 @@ class NfWorker:
             self._end.send(b"".join(answers))
 
     def _handle(self, data: bytes, at_us: int, flags: int) -> bytes:
+        if flags & ASK_STATE:
+            return ANSWER.pack(STATE, STATE_DIGEST.size) + STATE_DIGEST.pack(*state_digest(self._nf.state()))
         self._count += 1
         packet = parse(data, bool(flags & HEADER_ONLY))
         is_checked = self._writes is not None and self._count % CHECK_EVERY == 0

@@ -76,8 +76,25 @@ class Trace:
 
 
 @dataclass(frozen=True, slots=True)
+class Stepped:
+    """Times that packets get in place of the clock's: packet n of a path ``start_us + n * step_us``.
+
+    With it two runs of one capture see equal times, so that states that hold times can be compared. Latencies mean
+    nothing meanwhile. ``start_us`` must be within years of now, see ``shim``.
+    """
+
+    start_us: int
+    step_us: int
+
+
+@dataclass(frozen=True, slots=True)
 class PlaneSpec:
-    """What one device shall do; a server has no rules, a classifier no network functions."""
+    """What one device shall do; a server has no rules, a classifier no network functions.
+
+    Args:
+        state_nonce: each new one asks every network function once for the digest of its state; empty for none.
+        stepped: times of a proof; ``None``: the clock's.
+    """
 
     fabric: str
     paths: tuple[PathSpec, ...]
@@ -87,6 +104,8 @@ class PlaneSpec:
     rules: tuple[tuple[int, Match], ...] = ()
     active: dict[int, int] = field(default_factory=dict)
     trace: Trace | None = None
+    state_nonce: str = ""
+    stepped: Stepped | None = None
 
 
 def parse_server_spec(spec: Mapping[str, Any]) -> PlaneSpec:
@@ -99,7 +118,12 @@ def parse_server_spec(spec: Mapping[str, Any]) -> PlaneSpec:
     keys = [nf.key for nf in nfs]
     if len(set(keys)) != len(keys):
         raise InvalidInputError("nfs", "must list each instance once with the same params")
-    return PlaneSpec(fabric=_interface("fabric", spec.get("fabric")), paths=_paths(spec), nfs=nfs)
+    return PlaneSpec(
+        fabric=_interface("fabric", spec.get("fabric")),
+        paths=_paths(spec),
+        nfs=nfs,
+        state_nonce=_state_nonce(spec.get("state")),
+    )
 
 
 def parse_classifier_spec(spec: Mapping[str, Any]) -> PlaneSpec:
@@ -130,6 +154,7 @@ def parse_classifier_spec(spec: Mapping[str, Any]) -> PlaneSpec:
         rules=rules,
         active=active,
         trace=_trace(spec.get("trace")),
+        stepped=_stepped(spec.get("stepped")),
     )
 
 
@@ -226,6 +251,20 @@ def _trace(value: object) -> Trace | None:
         path=_whole("trace.path", row.get("path"), 1, PATH_MAX),
         count=_whole("trace.count", row.get("count", 1), 1, 16),
         nonce=_text("trace.nonce", row.get("nonce")),
+    )
+
+
+def _state_nonce(value: object) -> str:
+    return "" if value is None else _text("state.nonce", _mapping("state", value).get("nonce"))
+
+
+def _stepped(value: object) -> Stepped | None:
+    if value is None:
+        return None
+    row = _mapping("stepped", value)
+    return Stepped(
+        start_us=_whole("stepped.start_us", row.get("start_us"), 0, 1 << 62),
+        step_us=_whole("stepped.step_us", row.get("step_us"), 1, 1_000_000_000),
     )
 
 

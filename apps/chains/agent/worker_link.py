@@ -18,12 +18,15 @@ from typing import Final, Protocol
 
 from apps.chains.agent.nf_worker import (
     ANSWER,
+    ASK_STATE,
     CHANGED,
     DROPPED,
     ENTRY,
     FAILED,
     HEADER_ONLY,
     MESSAGE_BYTES,
+    STATE,
+    STATE_DIGEST,
     UNCHANGED,
 )
 from apps.chains.agent.specs import NfSpec
@@ -33,6 +36,8 @@ BATCH_MAX: Final = 64
 RESTARTS_MAX: Final = 5
 # In ``Item.dropped_by`` until the dispatcher, who knows the index in this epoch's table, puts that there.
 DROPPED_HERE: Final = -2
+# In ``Item.operator``: no packet, but a question for the state; ``data`` is its nonce.
+QUESTION: Final = -1
 RESTARTS_WITHIN_S: Final = 10.0
 _Entry = tuple[int, int, bytes]
 
@@ -113,6 +118,7 @@ class WorkerLink:
         self._waiting_count = 0
         self._log: deque[_Entry] = deque()
         self._unsent: deque[_Entry] = deque()
+        self._handled_count = 0
         # Of the log: how many entries this process answered, and how many answers ever went on.
         self._answered = 0
         self._passed_on = 0
@@ -148,6 +154,34 @@ class WorkerLink:
         self._unsent.append(entry)
         if self._is_recoverable:
             self._log.append(entry)
+
+    def ask_state(self, nonce: str) -> None:
+        """Ask for the digest of the state after all packets submitted so far; event ``nf_state`` answers."""
+        item = Item(None, 0, 0, nonce.encode())
+        item.operator = QUESTION
+        if not self._is_recoverable:
+            self._tell_state(item, b"")
+            return
+        entry = (0, ASK_STATE, b"")
+        self._pending.append(item)
+        self._waiting_count += 1
+        self._unsent.append(entry)
+        self._log.append(entry)
+
+    def _tell_state(self, question: Item, answer: bytes) -> None:
+        """Answer a question; no bytes where the network function has no state to give."""
+        digest, size = STATE_DIGEST.unpack(answer) if answer else (b"", 0)
+        assert question.data is not None
+        self._emit(
+            "nf_state",
+            {
+                "instance": self.spec.instance,
+                "digest": digest.hex(),
+                "size_bytes": size,
+                "packets": self._handled_count,
+                "nonce": question.data.decode(),
+            },
+        )
 
     def flush(self) -> bool:
         """Send what waits; return whether all of it went."""
@@ -241,6 +275,9 @@ class WorkerLink:
         self._answered = self._passed_on = 0
         while self._pending:
             item = self._pending.popleft()
+            if item.operator == QUESTION:
+                self._tell_state(item, b"")
+                continue
             if item.data is not None:
                 self.counters["lost"] += 1
                 item.data, item.dropped_by = None, DROPPED_HERE
@@ -262,14 +299,18 @@ class WorkerLink:
     def _answer_one(self, fate: int, body: bytes) -> None:
         item = self._pending.popleft()
         self._waiting_count -= 1
-        if fate in (DROPPED, FAILED):
-            self.counters["drop" if fate == DROPPED else "error"] += 1
-            item.data, item.dropped_by = None, DROPPED_HERE
-        elif fate == CHANGED:
-            item.data = body
+        if fate == STATE:
+            self._tell_state(item, body)
         else:
-            assert fate == UNCHANGED
-        self._done(item)
+            self._handled_count += 1
+            if fate in (DROPPED, FAILED):
+                self.counters["drop" if fate == DROPPED else "error"] += 1
+                item.data, item.dropped_by = None, DROPPED_HERE
+            elif fate == CHANGED:
+                item.data = body
+            else:
+                assert fate == UNCHANGED
+            self._done(item)
         while self._pending and self._pending[0].data is None:
             self._done(self._pending.popleft())
 

@@ -1,5 +1,7 @@
 """What every network function of our own is: a deterministic machine over packets."""
 
+import hashlib
+import json
 from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from typing import Protocol, TypeVar
@@ -45,6 +47,21 @@ class NetworkFunction(Protocol):
             InvalidInputError: ``state.<field>`` is not what ``state`` returns.
         """
         ...
+
+
+def canonical_state(state: Mapping[str, object]) -> bytes:
+    """Return the bytes that two states share exactly when they are equal; lists keep their order, keys have none.
+
+    >>> canonical_state({"b": [2, 1], "a": 0})
+    b'{"a":0,"b":[2,1]}'
+    """
+    return json.dumps(state, sort_keys=True, separators=(",", ":")).encode()
+
+
+def state_digest(state: Mapping[str, object]) -> tuple[bytes, int]:
+    """Return SHA-256 and size in bytes of the canonical form: what a device tells of a state."""
+    form = canonical_state(state)
+    return hashlib.sha256(form).digest(), len(form)
 
 
 class FlowTable(OrderedDict[bytes, Entry]):
