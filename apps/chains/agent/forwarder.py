@@ -25,7 +25,7 @@ from apps.chains.agent.plane import Plane
 from apps.chains.agent.plane_reports import server_columns
 from apps.chains.agent.specs import PlaneSpec, parse_classifier_spec, parse_server_spec
 from apps.chains.agent.worker_link import Item, WorkerLink
-from apps.chains.agent.worker_start import check_nf, start_worker
+from apps.chains.agent.worker_start import check_nf, is_recoverable, start_worker
 from apps.chains.engine.shim import ETHER_TYPE
 from nfvportal.lab.kernel import die_with_parent, wait_precisely
 from nfvportal.lib.errors import InvalidInputError
@@ -218,7 +218,9 @@ class Forwarder:
         for nf in spec.nfs:
             link = self._links.get(nf.key)
             if link is None:
-                link = WorkerLink(nf, start_worker, self._plane.leave_nf, self._emit)
+                link = WorkerLink(
+                    nf, start_worker, self._plane.leave_nf, self._emit, is_recoverable=is_recoverable(nf)
+                )
                 self._links[nf.key] = link
                 self._watch_link(link)
             link.spec = nf
@@ -264,7 +266,7 @@ class Forwarder:
             "fabric_dropped": self._fabric.dropped if self._fabric is not None else 0,
             "mac": self._plane.own_mac.hex(":"),
             "nfs": {
-                link.spec.instance: {"pid": link.pid, "queue": link.depth, **link.counters}
+                link.spec.instance: {"pid": link.pid, "queue": link.depth, **link.counters, **link.figures}
                 for link in self._links.values()
             },
         }

@@ -8,6 +8,7 @@ A network function that is not ours has no state to give. What it held when it d
 """
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -107,6 +108,8 @@ class WorkerLink:
     ) -> None:
         self.spec = spec
         self.counters: Counter[str] = Counter()
+        # What a foreign program says of the packets it saw, since its process started.
+        self.figures: dict[str, object] = {}
         self.pid = 0
         self.end: socket.socket
         self.state: bytes | None = None
@@ -219,6 +222,10 @@ class WorkerLink:
                 self._take_answers(message)
             elif message[:1] == b"S":
                 self._take_state(message)
+            elif message[:1] == b"C":
+                self.counters.update(json.loads(message[1:]))
+            elif message[:1] == b"F":
+                self.figures = json.loads(message[1:])
             else:
                 self._emit("undeclared", {"nf": self.spec.instance, "field": message[1:].decode()})
 

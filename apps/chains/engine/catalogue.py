@@ -183,10 +183,14 @@ _TYPES: Final = (
     NfType(
         "nftables",
         "nftables firewall (foreign)",
-        "The kernel's own firewall in its namespace, unmodified. It can be planned, not run yet.",
-        _FIREWALL,
-        ServiceTime(15.0, 0.3),
-        "Declared by us from its rules",
+        "The kernel's own firewall behind an identity proxy, with a rule set of yours for its bridge.",
+        ActionProfile(
+            reads=frozenset(Field), drops=True, drop_reads=frozenset(Field), state=StateScope.SHARED
+        ),
+        ServiceTime(40.0, 0.5),
+        "Declared by us: rules that do anything else are refused on the server. Which header fields they read is left "
+        "open; payload, as nft compares a packet's size with its header",
+        "nftables",
     ),
     NfType(
         "media_gateway",
