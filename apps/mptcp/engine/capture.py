@@ -1,0 +1,169 @@
+"""A capture file of either format, of any size, to records: a machine that is fed bytes as they come.
+
+| state | bytes | then |
+|---|---|---|
+| unknown | fewer than 24 | unknown |
+| unknown | a file header of pcap, or a section block | open |
+| unknown | anything else | broken |
+| open | records | open; their rows are returned, a record that is not whole yet is kept (at most 512 KiB) |
+| open | a block too long to be a packet's | skipping, then open |
+| open | a length that cannot be | broken: where the next record begins is lost |
+| broken | anything | broken; bytes are counted only |
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import BinaryIO, Final
+
+import numpy as np
+
+from apps.mptcp.engine import container_kernel as kernel
+from apps.mptcp.engine.frames import SUPPORTED_LINKS, FrameDecoder
+from apps.mptcp.engine.pcap_walk import PcapngWalk, PcapWalk, Walk
+from apps.mptcp.engine.records import PacketRecords
+from apps.mptcp.engine.report import DecodeReport, with_counts
+
+CHUNK_BYTES: Final = 1 << 20
+_BATCH_FRAMES: Final = 16_384
+_HEAD_BYTES: Final = 24
+
+
+class CaptureDecoder:
+    """Decodes a capture file that comes in chunks; autodetects pcap and pcapng.
+
+    Never raises on what a file holds, never loops, holds at most one record besides the chunk.
+
+    Args:
+        observer: the observation point that all rows name.
+    """
+
+    def __init__(self, observer: int = 0) -> None:
+        self._observer = observer
+        self._frames = FrameDecoder()
+        self._found = np.zeros((kernel.FRAME_FIELDS, _BATCH_FRAMES), np.int64)
+        self._walk: Walk | None = None
+        self._tail = b""
+        self._byte_count = self._row_count = self._ignored_byte_count = 0
+        self._is_broken = self._is_cut = self._has_bad_magic = False
+        self._link_types: Counter[int] = Counter()
+        self._first_us: int | None = None
+        self._last_us: int | None = None
+
+    def feed(self, chunk: bytes) -> PacketRecords:
+        """Return the rows of the records that are whole with this chunk."""
+        self._byte_count += len(chunk)
+        if self._walk is not None and self._walk.state[kernel.SKIP]:
+            skipped = min(int(self._walk.state[kernel.SKIP]), len(chunk))
+            self._walk.state[kernel.SKIP] -= skipped
+            chunk = chunk[skipped:]
+        data = self._tail + chunk if self._tail else bytes(chunk)
+        if not self._is_broken and self._walk is None:
+            self._open(data)
+        if self._is_broken:
+            self._ignored_byte_count += len(data)
+            self._tail = b""
+            return PacketRecords.zeros(0)
+        if self._walk is None or not data:
+            self._tail = data
+            return PacketRecords.zeros(0)
+        return self._decode(self._walk, data)
+
+    def finish(self) -> DecodeReport:
+        """Say that no more bytes come; return the whole report."""
+        is_skipping = self._walk is not None and bool(self._walk.state[kernel.SKIP])
+        self._is_cut = self._is_cut or bool(self._tail) or is_skipping
+        self._ignored_byte_count += len(self._tail)
+        self._tail = b""
+        return self.report
+
+    @property
+    def report(self) -> DecodeReport:
+        """What was found so far."""
+        state = np.zeros(kernel.STATE_FIELDS, np.int64) if self._walk is None else self._walk.state
+        counts = {
+            "bad_magic": int(self._has_bad_magic),
+            "bad_record": int(state[kernel.BAD_BLOCK]),
+            "bad_interface": int(state[kernel.UNKNOWN_INTERFACE]),
+            "other_block": int(state[kernel.OTHER_BLOCKS]),
+        }
+        malformed, passed_over = with_counts(counts, self._frames)
+        links = self._link_types
+        return DecodeReport(
+            input_format="" if self._walk is None else self._walk.input_format,
+            byte_count=self._byte_count,
+            packet_count=self._frames.frame_count,
+            tcp_count=self._frames.tcp_count,
+            mptcp_count=self._frames.mptcp_count,
+            row_count=self._row_count,
+            truncated_count=self._frames.truncated_count,
+            malformed=malformed,
+            passed_over=passed_over,
+            link_types=dict(links),
+            unsupported_link_types={link: links[link] for link in links if link not in SUPPORTED_LINKS},
+            first_us=self._first_us,
+            last_us=self._last_us,
+            is_cut=self._is_cut,
+            is_broken=self._is_broken,
+            ignored_byte_count=self._ignored_byte_count,
+        )
+
+    def _open(self, data: bytes) -> None:
+        """Choose the format by the first bytes, once there are enough."""
+        if len(data) < _HEAD_BYTES:
+            return
+        if data[:4] == kernel.SECTION.to_bytes(4, "big"):
+            self._walk = PcapngWalk()
+            return
+        self._walk = PcapWalk.by_head(data[:_HEAD_BYTES])
+        self._has_bad_magic = self._is_broken = self._walk is None
+
+    def _decode(self, walk: Walk, data: bytes) -> PacketRecords:
+        """Decode all whole records of the bytes at hand and keep the rest."""
+        octets = np.frombuffer(data, np.uint8)
+        parts = []
+        while True:
+            reason, count = walk.advance(octets, self._found)
+            if count:
+                frames = self._found[:, :count]
+                self._note(walk, frames)
+                parts.append(self._frames.decode(octets, frames, self._observer))
+            # A section or interface was read, or the batch is full: there is more here.
+            if reason == kernel.IS_BROKEN or (reason == kernel.WANTS_MORE and count < _BATCH_FRAMES):
+                break
+        rest = int(walk.state[kernel.POSITION])
+        walk.state[kernel.POSITION] = 0
+        self._tail = data[rest:]
+        if reason == kernel.IS_BROKEN:
+            self._is_broken = True
+            self._ignored_byte_count += len(self._tail)
+            self._tail = b""
+        records = parts[0] if len(parts) == 1 else PacketRecords.joined(parts)
+        self._row_count += len(records)
+        return records
+
+    def _note(self, walk: Walk, frames: np.ndarray[tuple[int, int], np.dtype[np.int64]]) -> None:
+        """Count link types and widen the span of time."""
+        links = walk.links
+        if len(links) == 1:
+            self._link_types[next(iter(links))] += frames.shape[1]
+        else:
+            self._link_types.update(frames[kernel.LINK].tolist())
+        low, high = int(frames[kernel.TIME].min()), int(frames[kernel.TIME].max())
+        self._first_us = low if self._first_us is None else min(self._first_us, low)
+        self._last_us = high if self._last_us is None else max(self._last_us, high)
+
+
+def read_capture(
+    file: BinaryIO, observer: int = 0, chunk_bytes: int = CHUNK_BYTES, decoder: CaptureDecoder | None = None
+) -> Iterator[PacketRecords]:
+    """Yield the rows of an open capture file, piece by piece, in bounded memory.
+
+    Args:
+        decoder: give one to read its report afterwards; else its own with ``observer``.
+    """
+    decoder = CaptureDecoder(observer) if decoder is None else decoder
+    while chunk := file.read(chunk_bytes):
+        records = decoder.feed(chunk)
+        if len(records):
+            yield records
+    decoder.finish()

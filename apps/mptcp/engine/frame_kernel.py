@@ -1,0 +1,543 @@
+"""From a captured frame to a row: link layer, IP, TCP and MPTCP options, in one compiled file (see ``compiled``).
+
+Every read is within the captured bytes; what is cut off or broken is counted in ``counts`` under one of the indexes
+below and never raises. Every loop moves on by at least one byte, or has a fixed number of turns.
+
+Source: RFC 8684 and RFC 6824 section 3 (options), RFC 8200 section 4 (extension headers), the link-layer header types
+of libpcap.
+"""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apps.mptcp.engine.compiling import compiled
+from apps.mptcp.engine.records import Has
+
+Octets = NDArray[np.uint8]
+Counts = NDArray[np.int64]
+Wide = NDArray[np.uint64]
+Words = NDArray[np.uint32]
+Halves = NDArray[np.uint16]
+Small = NDArray[np.uint8]
+
+# Rows of the four tables a batch is written to, one per width of number; see ``frames.rows_to_records``.
+AT_US, SRC_HI, SRC_LO, DST_HI, DST_LO, DSN, DATA_ACK, KEY, PEER_KEY, ADDED_HI, ADDED_LO = range(11)
+SEQ, ACK, PAYLOAD, HAS, SSN, TOKEN, NONCE = range(7)
+SRC_PORT, DST_PORT, MAP_BYTES, ADDED_PORT = range(4)
+FLAGS, VERSION, ADDRESS_ID = range(3)
+
+# What is counted: all frames, then the good ones, then what was cut off, was broken, or was passed over.
+(
+    FRAMES,
+    TCP_PACKETS,
+    MPTCP_PACKETS,
+    CUT_HEADERS,
+    CUT_OPTIONS,
+    BAD_LINK,
+    BAD_IPV4,
+    BAD_IPV6,
+    BAD_TCP,
+    BAD_TCP_OPTION,
+    BAD_MPTCP_OPTION,
+    LINK_UNKNOWN,
+    NOT_IP,
+    NOT_TCP,
+    LATER_FRAGMENT,
+    SUBTYPE_UNKNOWN,
+    OPTION_REPEATED,
+    VERSION_UNKNOWN,
+) = range(18)
+COUNT_KINDS: Final = 18
+
+ETHERNET, PPP, PPP_SERIAL, PPP_ETHER, PPP_DIRECTION, SLL, SLL2 = 1, 9, 50, 51, 204, 113, 276
+NULL, LOOP, RAW_DLT, RAW_DLT_BSD, RAW, IPV4, IPV6 = 0, 108, 12, 14, 101, 228, 229
+TAGS_MAX: Final = 8
+EXTENSIONS_MAX: Final = 8
+
+_CAPABLE, _KEY, _PEER_KEY = int(Has.CAPABLE), int(Has.KEY), int(Has.PEER_KEY)
+_JOIN, _TOKEN, _BACKUP, _PRIO = int(Has.JOIN), int(Has.TOKEN), int(Has.BACKUP), int(Has.PRIO)
+_DSN, _DSN_64, _DATA_FIN, _CAPABLE_MAP = (
+    int(Has.DSN),
+    int(Has.DSN_64),
+    int(Has.DATA_FIN),
+    int(Has.CAPABLE_MAP),
+)
+_DATA_ACK, _DATA_ACK_64 = int(Has.DATA_ACK), int(Has.DATA_ACK_64)
+_ADD_ADDR, _ECHO, _REMOVE_ADDR = int(Has.ADD_ADDR), int(Has.ADD_ADDR_ECHO), int(Has.REMOVE_ADDR)
+_FAIL, _FASTCLOSE, _TCPRST = int(Has.FAIL), int(Has.FASTCLOSE), int(Has.TCPRST)
+_TRUNCATED, _MALFORMED = int(Has.TRUNCATED), int(Has.MALFORMED)
+# Two bits of work: some option of MPTCP was there; the column of the address ID is taken.
+_MPTCP, _ADDRESS_ID = 1 << 30, 1 << 29
+_KEPT = _ADDRESS_ID - 1
+_FIN, _SYN, _RST, _ACK = 1, 2, 4, 16
+_MAPPED = 0xFFFF << 32
+
+
+@compiled
+def u8(b: Octets, p: int) -> int:
+    """Return one byte; the sum makes it a signed word for the compiler, an exact number for the interpreter."""
+    return 0 + int(b[p])
+
+
+@compiled
+def u16(b: Octets, p: int) -> int:
+    """Return two bytes in network order."""
+    return u8(b, p) << 8 | u8(b, p + 1)
+
+
+@compiled
+def u32(b: Octets, p: int) -> int:
+    """Return four bytes in network order."""
+    return u8(b, p) << 24 | u8(b, p + 1) << 16 | u8(b, p + 2) << 8 | u8(b, p + 3)
+
+
+@compiled
+def u64(b: Octets, p: int) -> int:
+    """Return eight bytes in network order, as a bit pattern."""
+    return u32(b, p) << 32 | u32(b, p + 4)
+
+
+@compiled
+def ip_after_type(b: Octets, kind: int, p: int, end: int, counts: Counts) -> int:
+    """Return where IP starts behind an EtherType, past VLAN tags and PPPoE; -1: counted why not."""
+    for _ in range(TAGS_MAX):
+        if kind == 0x0800 or kind == 0x86DD:
+            return p
+        if kind == 0x8100 or kind == 0x88A8 or kind == 0x9100 or kind == 0x9200:
+            if p + 4 > end:
+                counts[CUT_HEADERS] += 1
+                return -1
+            kind = u16(b, p + 2)
+            p += 4
+        elif kind == 0x8864:
+            return ip_in_ppp(b, p + 6, end, counts)
+        else:
+            counts[NOT_IP] += 1
+            return -1
+    counts[BAD_LINK] += 1
+    return -1
+
+
+@compiled
+def ip_in_ppp(b: Octets, p: int, end: int, counts: Counts) -> int:
+    """Return where IP starts in a PPP frame, with or without address, control and long protocol; or -1."""
+    if p + 2 <= end and u16(b, p) == 0xFF03:
+        p += 2
+    if p + 2 > end:
+        counts[CUT_HEADERS] += 1
+        return -1
+    protocol = u8(b, p)
+    if protocol & 1 == 0:
+        protocol = u16(b, p)
+        p += 1
+    if protocol == 0x21 or protocol == 0x57:
+        return p + 1
+    counts[NOT_IP] += 1
+    return -1
+
+
+@compiled
+def ip_in_loopback(b: Octets, p: int, end: int, counts: Counts) -> int:
+    """Return where IP starts behind an address family of four bytes, in either byte order; or -1."""
+    if p + 4 > end:
+        counts[CUT_HEADERS] += 1
+        return -1
+    family = u32(b, p)
+    if family > 0xFFFF:
+        family = u8(b, p) | u8(b, p + 1) << 8 | u16(b, p + 2) << 16
+    # AF_INET6 is 10 on Linux, 24, 28 and 30 on the BSDs and macOS.
+    if family == 2 or family == 10 or family == 24 or family == 28 or family == 30:
+        return p + 4
+    counts[NOT_IP] += 1
+    return -1
+
+
+@compiled
+def ip_in_frame(b: Octets, p: int, end: int, link: int, counts: Counts) -> int:
+    """Return where IP starts in a frame of a link-layer header type; -1: counted why not."""
+    if link == ETHERNET:
+        if p + 14 > end:
+            counts[CUT_HEADERS] += 1
+            return -1
+        return ip_after_type(b, u16(b, p + 12), p + 14, end, counts)
+    if link in (SLL, SLL2):
+        header = 16 if link == SLL else 20
+        if p + header > end:
+            counts[CUT_HEADERS] += 1
+            return -1
+        return ip_after_type(b, u16(b, p + 14) if link == SLL else u16(b, p), p + header, end, counts)
+    if link in (RAW, RAW_DLT, RAW_DLT_BSD, IPV4, IPV6):
+        return p
+    if link in (PPP, PPP_SERIAL):
+        return ip_in_ppp(b, p, end, counts)
+    if link == PPP_DIRECTION:
+        return ip_in_ppp(b, p + 1, end, counts)
+    if link == PPP_ETHER:
+        return ip_in_ppp(b, p + 6, end, counts)
+    if link in (NULL, LOOP):
+        return ip_in_loopback(b, p, end, counts)
+    counts[LINK_UNKNOWN] += 1
+    return -1
+
+
+@compiled
+def tcp_in_ipv4(b: Octets, ip: int, end: int, wire_end: int, counts: Counts) -> tuple[int, int]:
+    """Return where TCP starts and the packet ends by its header; -1 first: counted why not."""
+    if ip + 20 > end:
+        counts[CUT_HEADERS] += 1
+        return -1, 0
+    header = (u8(b, ip) & 15) * 4
+    total = u16(b, ip + 2)
+    if total == 0:  # captured before the device cut it to segments
+        total = wire_end - ip
+    if header < 20 or total < header:
+        counts[BAD_IPV4] += 1
+        return -1, 0
+    if u8(b, ip + 9) != 6:
+        counts[NOT_TCP] += 1
+        return -1, 0
+    if u16(b, ip + 6) & 0x1FFF:
+        counts[LATER_FRAGMENT] += 1
+        return -1, 0
+    return ip + header, ip + total
+
+
+@compiled
+def tcp_in_ipv6(b: Octets, ip: int, end: int, wire_end: int, counts: Counts) -> tuple[int, int]:
+    """Return where TCP starts behind the extension headers and the packet ends; -1 first: counted why not."""
+    if ip + 40 > end:
+        counts[CUT_HEADERS] += 1
+        return -1, 0
+    size = u16(b, ip + 4)
+    packet_end = wire_end if size == 0 else ip + 40 + size
+    following = u8(b, ip + 6)
+    p = ip + 40
+    for _ in range(EXTENSIONS_MAX):
+        if following == 6:
+            return p, packet_end
+        is_fragment = following == 44
+        is_skipped = following == 0 or following == 43 or following == 60
+        if not (is_fragment or is_skipped or following == 51 or following == 135 or following == 139):
+            counts[NOT_TCP] += 1
+            return -1, 0
+        if p + 8 > packet_end:
+            counts[BAD_IPV6] += 1
+            return -1, 0
+        if p + 8 > end:
+            counts[CUT_HEADERS] += 1
+            return -1, 0
+        if is_fragment and u16(b, p + 2) & 0xFFF8:
+            counts[LATER_FRAGMENT] += 1
+            return -1, 0
+        units = u8(b, p + 1)
+        is_authentication = following == 51
+        following = u8(b, p)
+        if is_fragment:
+            p += 8
+        elif is_authentication:
+            p += (units + 2) * 4
+        else:
+            p += (units + 1) * 8
+    counts[BAD_IPV6] += 1
+    return -1, 0
+
+
+@compiled
+def read_dss(
+    b: Octets, p: int, size: int, has: int, row: int, wide: Wide, words: Words, halves: Halves, counts: Counts
+) -> int:
+    """Read a data sequence signal; return the bits it adds to ``has``."""
+    if size < 4:
+        counts[BAD_MPTCP_OPTION] += 1
+        return _MALFORMED
+    flags = u8(b, p + 3)
+    ack_bytes = (8 if flags & 2 else 4) if flags & 1 else 0
+    dsn_bytes = (8 if flags & 8 else 4) if flags & 4 else 0
+    expected = 4 + ack_bytes + (dsn_bytes + 6 if dsn_bytes else 0)
+    if size != expected and not (dsn_bytes and size == expected + 2):  # the checksum
+        counts[BAD_MPTCP_OPTION] += 1
+        return _MALFORMED
+    if has & (_DSN | _DATA_ACK | _CAPABLE_MAP):
+        counts[OPTION_REPEATED] += 1
+        return 0
+    added = 0
+    p += 4
+    if ack_bytes:
+        wide[DATA_ACK, row] = u64(b, p) if ack_bytes == 8 else u32(b, p)
+        added |= _DATA_ACK | (_DATA_ACK_64 if ack_bytes == 8 else 0)
+        p += ack_bytes
+    if dsn_bytes:
+        wide[DSN, row] = u64(b, p) if dsn_bytes == 8 else u32(b, p)
+        p += dsn_bytes
+        words[SSN, row] = u32(b, p)
+        halves[MAP_BYTES, row] = u16(b, p + 4)
+        added |= _DSN | (_DSN_64 if dsn_bytes == 8 else 0) | (_DATA_FIN if flags & 16 else 0)
+    return added
+
+
+@compiled
+def read_capable(
+    b: Octets, p: int, size: int, flags: int, has: int, row: int,
+    wide: Wide, words: Words, halves: Halves, small: Small, counts: Counts,
+) -> int:  # fmt: skip
+    """Read MP_CAPABLE; return the bits it adds to ``has``.
+
+    Lengths that do not fit the SYN and ACK flags, and two equal keys, come from boxes that mirror unknown options.
+    """
+    version = u8(b, p + 2) & 15
+    if version > 1 and size >= 4:
+        counts[VERSION_UNKNOWN] += 1
+    elif version == 1:
+        is_opening = size == 4 and flags & (_SYN | _ACK) == _SYN
+        is_reply = size == 12 and flags & (_SYN | _ACK) == _SYN | _ACK
+        is_third = (size == 20 or size == 22 or size == 24) and not flags & _SYN
+        if not (is_opening or is_reply or is_third):
+            counts[BAD_MPTCP_OPTION] += 1
+            return _MALFORMED
+    elif not ((size == 12 and flags & _SYN) or (size == 20 and not flags & _SYN)):
+        counts[BAD_MPTCP_OPTION] += 1
+        return _MALFORMED
+    if has & (_CAPABLE | _PEER_KEY) or (size > 20 and has & _DSN):
+        counts[OPTION_REPEATED] += 1
+        return 0
+    if version > 1:
+        small[VERSION, row] = version
+        return _CAPABLE
+    if size >= 20 and u64(b, p + 4) == u64(b, p + 12):
+        counts[BAD_MPTCP_OPTION] += 1
+        return _MALFORMED
+    small[VERSION, row] = version
+    added = _CAPABLE
+    if size >= 12:
+        wide[KEY, row] = u64(b, p + 4)
+        added |= _KEY
+    if size >= 20:
+        wide[PEER_KEY, row] = u64(b, p + 12)
+        added |= _PEER_KEY
+    if size >= 22:
+        words[SSN, row] = 1
+        halves[MAP_BYTES, row] = u16(b, p + 20)
+        added |= _CAPABLE_MAP
+    return added
+
+
+@compiled
+def read_join(
+    b: Octets, p: int, size: int, flags: int, has: int, row: int, words: Words, small: Small, counts: Counts
+) -> int:
+    """Read MP_JOIN; return the bits it adds to ``has``."""
+    is_opening = size == 12 and flags & (_SYN | _ACK) == _SYN
+    is_reply = size == 16 and flags & (_SYN | _ACK) == _SYN | _ACK
+    is_third = size == 24 and not flags & _SYN
+    if not (is_opening or is_reply or is_third):
+        counts[BAD_MPTCP_OPTION] += 1
+        return _MALFORMED
+    if has & _JOIN or (has & _ADDRESS_ID and not is_third):
+        counts[OPTION_REPEATED] += 1
+        return 0
+    if is_third:
+        return _JOIN
+    small[ADDRESS_ID, row] = u8(b, p + 3)
+    added = _JOIN | _ADDRESS_ID | (_BACKUP if u8(b, p + 2) & 1 else 0)
+    if is_reply:
+        words[NONCE, row] = u32(b, p + 12)
+        return added
+    words[TOKEN, row] = u32(b, p + 4)
+    words[NONCE, row] = u32(b, p + 8)
+    return added | _TOKEN
+
+
+@compiled
+def read_add_addr(
+    b: Octets, p: int, size: int, has: int, row: int, wide: Wide, halves: Halves, small: Small, counts: Counts
+) -> int:
+    """Read ADD_ADDR of either version, with or without port; return the bits it adds to ``has``."""
+    low = u8(b, p + 2) & 15
+    is_signed = size == 16 or size == 18 or size == 28 or size == 30
+    is_short = size == 8 or size == 10
+    is_long = size == 20 or size == 22
+    is_echo = low & 1 == 1
+    is_known = (is_signed and not is_echo) or (is_short and (is_echo or low == 4))
+    if not (is_known or (is_long and (is_echo or low == 6))):
+        counts[BAD_MPTCP_OPTION] += 1
+        return _MALFORMED
+    if has & _ADDRESS_ID:
+        counts[OPTION_REPEATED] += 1
+        return 0
+    bare = size - 8 if is_signed else size
+    small[ADDRESS_ID, row] = u8(b, p + 3)
+    if bare <= 10:
+        wide[ADDED_LO, row] = _MAPPED | u32(b, p + 4)
+    else:
+        wide[ADDED_HI, row] = u64(b, p + 4)
+        wide[ADDED_LO, row] = u64(b, p + 12)
+    if bare == 10 or bare == 22:
+        halves[ADDED_PORT, row] = u16(b, p + bare - 2)
+    return _ADD_ADDR | _ADDRESS_ID | (_ECHO if is_echo else 0)
+
+
+@compiled
+def read_short(
+    b: Octets, p: int, size: int, subtype: int, has: int, row: int, wide: Wide, small: Small, counts: Counts
+) -> int:
+    """Read REMOVE_ADDR, MP_PRIO, MP_FAIL, MP_FASTCLOSE or MP_TCPRST; return the bits it adds to ``has``."""
+    is_good = (
+        (subtype == 4 and size >= 4)
+        or (subtype == 5 and (size == 3 or size == 4))
+        or ((subtype == 6 or subtype == 7) and size == 12)
+        or (subtype == 8 and size == 4)
+    )
+    if not is_good:
+        counts[BAD_MPTCP_OPTION] += 1
+        return _MALFORMED
+    has_address_id = subtype == 4 or (subtype == 5 and size == 4)
+    if (has_address_id and has & _ADDRESS_ID) or (subtype == 7 and has & _PEER_KEY):
+        counts[OPTION_REPEATED] += 1
+        return 0
+    if has_address_id:
+        small[ADDRESS_ID, row] = u8(b, p + 3)
+    taken = _ADDRESS_ID if has_address_id else 0
+    if subtype == 4:
+        return _REMOVE_ADDR | taken
+    if subtype == 5:
+        return _PRIO | taken | (_BACKUP if u8(b, p + 2) & 1 else 0)
+    if subtype == 6:
+        return _FAIL
+    if subtype == 8:
+        return _TCPRST
+    wide[PEER_KEY, row] = u64(b, p + 4)
+    return _FASTCLOSE | _PEER_KEY
+
+
+@compiled
+def read_mptcp(
+    b: Octets, p: int, size: int, flags: int, has: int, row: int,
+    wide: Wide, words: Words, halves: Halves, small: Small, counts: Counts,
+) -> int:  # fmt: skip
+    """Read one whole option of kind 30; return ``has`` with what it says. Of what comes twice the first counts."""
+    has |= _MPTCP
+    if size < 3:
+        counts[BAD_MPTCP_OPTION] += 1
+        return has | _MALFORMED
+    subtype = u8(b, p + 2) >> 4
+    if subtype == 2:
+        return has | read_dss(b, p, size, has, row, wide, words, halves, counts)
+    if subtype > 8:
+        counts[SUBTYPE_UNKNOWN] += 1
+        return has
+    if subtype >= 4:
+        return has | read_short(b, p, size, subtype, has, row, wide, small, counts)
+    if subtype == 0:
+        return has | read_capable(b, p, size, flags, has, row, wide, words, halves, small, counts)
+    if subtype == 1:
+        return has | read_join(b, p, size, flags, has, row, words, small, counts)
+    return has | read_add_addr(b, p, size, has, row, wide, halves, small, counts)
+
+
+@compiled
+def read_options(
+    b: Octets, p: int, options_end: int, end: int, flags: int, row: int,
+    wide: Wide, words: Words, halves: Halves, small: Small, counts: Counts,
+) -> int:  # fmt: skip
+    """Read TCP options up to the header's end or the capture's, whichever is first; return bits of ``has``."""
+    has = 0
+    while p < options_end:
+        kind = u8(b, p) if p < end else -1
+        if kind == 0:
+            break
+        if kind == 1:
+            p += 1
+            continue
+        if kind == 30:
+            has |= _MPTCP
+        size = u8(b, p + 1) if p + 1 < end else -1
+        is_bad = p + 2 > options_end or 0 <= size < 2 or p + size > options_end
+        if kind >= 0 and is_bad:
+            counts[BAD_MPTCP_OPTION if kind == 30 else BAD_TCP_OPTION] += 1
+            return has | (_MALFORMED if kind == 30 else 0)
+        if size < 0 or p + size > end:
+            counts[CUT_OPTIONS] += 1
+            return has | _TRUNCATED
+        if kind == 30:
+            has = read_mptcp(b, p, size, flags, has, row, wide, words, halves, small, counts)
+        p += size
+    return has
+
+
+@compiled
+def write_addresses(b: Octets, ip: int, row: int, wide: Wide) -> None:
+    """Write both addresses of an IP header, IPv4 mapped into IPv6."""
+    if u8(b, ip) >> 4 == 4:
+        wide[SRC_LO, row] = _MAPPED | u32(b, ip + 12)
+        wide[DST_LO, row] = _MAPPED | u32(b, ip + 16)
+        return
+    wide[SRC_HI, row] = u64(b, ip + 8)
+    wide[SRC_LO, row] = u64(b, ip + 16)
+    wide[DST_HI, row] = u64(b, ip + 24)
+    wide[DST_LO, row] = u64(b, ip + 32)
+
+
+@compiled
+def read_frame(
+    b: Octets, start: int, captured: int, size: int, link: int, row: int,
+    wide: Wide, words: Words, halves: Halves, small: Small, counts: Counts,
+) -> bool:  # fmt: skip
+    """Read one frame into a row of zeros; False: it is no row of ours and the tables are as before."""
+    counts[FRAMES] += 1
+    end = start + captured
+    ip = ip_in_frame(b, start, end, link, counts)
+    if ip < 0:
+        return False
+    if ip >= end:
+        counts[CUT_HEADERS] += 1
+        return False
+    ip_version = u8(b, ip) >> 4
+    if ip_version == 4:
+        tcp, packet_end = tcp_in_ipv4(b, ip, end, start + size, counts)
+    elif ip_version == 6:
+        tcp, packet_end = tcp_in_ipv6(b, ip, end, start + size, counts)
+    else:
+        counts[NOT_IP] += 1
+        return False
+    if tcp < 0:
+        return False
+    end = min(end, packet_end)  # behind it: Ethernet's padding
+    if tcp + 14 > end:
+        counts[BAD_TCP if tcp + 20 > packet_end else CUT_HEADERS] += 1
+        return False
+    header = (u8(b, tcp + 12) >> 4) * 4
+    if header < 20 or tcp + header > packet_end:
+        counts[BAD_TCP] += 1
+        return False
+    counts[TCP_PACKETS] += 1
+    flags = u8(b, tcp + 13)
+    has = read_options(b, tcp + 20, tcp + header, end, flags, row, wide, words, halves, small, counts)
+    if has & _MPTCP:
+        counts[MPTCP_PACKETS] += 1
+    elif not flags & (_SYN | _FIN | _RST):
+        return False
+    write_addresses(b, ip, row, wide)
+    halves[SRC_PORT, row] = u16(b, tcp)
+    halves[DST_PORT, row] = u16(b, tcp + 2)
+    words[SEQ, row] = u32(b, tcp + 4)
+    words[ACK, row] = u32(b, tcp + 8)
+    words[PAYLOAD, row] = packet_end - tcp - header
+    words[HAS, row] = has & _KEPT
+    small[FLAGS, row] = flags
+    return True
+
+
+@compiled
+def read_frames(
+    b: Octets, starts: Counts, captured: Counts, sizes: Counts, links: Counts, at_us: Counts,
+    wide: Wide, words: Words, halves: Halves, small: Small, counts: Counts,
+) -> int:  # fmt: skip
+    """Read frames, in order, into tables of zeros with a column per frame at least; return how many rows there are."""
+    row = 0
+    for i in range(starts.shape[0]):
+        if read_frame(b, starts[i], captured[i], sizes[i], links[i], row, wide, words, halves, small, counts):
+            wide[AT_US, row] = at_us[i]
+            row += 1
+    return row
