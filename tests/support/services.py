@@ -104,6 +104,8 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     global _servers
     if _servers is not None or "-h" in sys.argv or "--help" in sys.argv or "--version" in sys.argv:
         return
+    if early_config.known_args_namespace.numprocesses and "PYTEST_XDIST_WORKER" not in os.environ:
+        return  # this process only hands out tests; each that runs them has servers of its own
     servers = Servers()
     try:
         servers.start()
