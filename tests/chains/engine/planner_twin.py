@@ -6,10 +6,10 @@ all graphs by recursion over lists of indexes, ``all_nodes`` writes every graph 
 
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import cache
 from itertools import combinations, product
+from typing import Any
 
 from apps.chains.engine.blocks import is_valid_root
 from apps.chains.engine.chain import Chain, CostConstants, NfInstance, Server, ServiceTime
@@ -87,14 +87,38 @@ def partitions(part: Part) -> Iterator[list[Part]]:
                 yield [chosen, *others]
 
 
-class Twin:
-    """Least costs for one assignment of network functions to servers."""
+Memo = dict[tuple[object, ...], Any]
 
-    def __init__(self, costs: PlanningCost, servers: Sequence[str]) -> None:
+
+class Twin:
+    """Least costs for one assignment of network functions to servers.
+
+    Args:
+        memo: what assignments that agree on a part share; the same dictionary for all of one instance.
+    """
+
+    def __init__(self, costs: PlanningCost, servers: Sequence[str], memo: Memo | None = None) -> None:
         self.costs, self.servers = costs, servers
         self.homes = [*dict.fromkeys(servers), HOME]
-        self.best = cache(self._best)
-        self.lines = cache(self._lines)
+        self._known: Memo = {} if memo is None else memo
+        self._homes_key = frozenset(self.homes)
+
+    def _remembered(self, work: Callable[..., Any], part: Part, *rest: object) -> Any:
+        """Return what ``work`` gives for a part; it depends on nothing but the part's servers and these arguments."""
+        key = (work.__name__, part, tuple(self.servers[index] for index in part), self._homes_key, *rest)
+        if key not in self._known:
+            self._known[key] = work(part, *rest)
+        return self._known[key]
+
+    def best(self, part: Part, where: str, never: frozenset[str]) -> dict[str, float]:
+        """Return the least cost by where the packet is afterwards; machines in ``never`` are not touched."""
+        found: dict[str, float] = self._remembered(self._best, part, where, never)
+        return found
+
+    def lines(self, part: Part, where: str, never: frozenset[str]) -> dict[str, float]:
+        """Return the same for what is no block."""
+        found: dict[str, float] = self._remembered(self._lines, part, where, never)
+        return found
 
     def total_us(self) -> float:
         """Return the least cost of the whole chain."""
@@ -105,19 +129,36 @@ class Twin:
         return 0.0 if source == target else self.costs.hop_us
 
     def _best(self, part: Part, where: str, never: frozenset[str]) -> dict[str, float]:
-        """Return the least cost by where the packet is afterwards; machines in ``never`` are not touched."""
         ends = dict(self.lines(part, where, never))
         for home in self.homes:
             if home in never or len(part) == 1:
                 continue
-            for branches in partitions(part):
-                cost = self.block(branches, home, never) if len(branches) > 1 else None
-                if cost is not None:
-                    ends[home] = min(ends.get(home, 1e99), self.hop(where, home) + cost)
+            cost: float | None = self._remembered(self._cheapest_block, part, home, never)
+            if cost is not None:
+                ends[home] = min(ends.get(home, 1e99), self.hop(where, home) + cost)
         return ends
 
+    def _cheapest_block(self, part: Part, home: str, never: frozenset[str]) -> float | None:
+        """Return the least cost of all blocks of a part at a home: refused pairs share a branch, the rest is tried."""
+        clumps = self._clumps(part)
+        costs = []
+        for way in partitions(tuple(range(len(clumps)))):
+            branches = [tuple(sorted(sum((clumps[number] for number in group), ()))) for group in way]
+            cost = self.block(branches, home, never) if len(branches) > 1 else None
+            if cost is not None:
+                costs.append(cost)
+        return min(costs, default=None)
+
+    def _clumps(self, part: Part) -> list[Part]:
+        """Return what must stay in one branch because of refused pairs, directly or through others."""
+        clumps: list[Part] = []
+        for index in part:
+            near = [one for one in clumps if self.crossing([one, (index,)], self.costs.refused)]
+            clumps = [one for one in clumps if one not in near]
+            clumps.append(tuple(sorted(sum(near, (index,)))))
+        return clumps
+
     def _lines(self, part: Part, where: str, never: frozenset[str]) -> dict[str, float]:
-        """Return the same for what is no block."""
         if len(part) == 1:
             server = self.servers[part[0]]
             if server in never:
@@ -152,11 +193,17 @@ class Twin:
         if set(groups) & never or (len(groups) == 1 and not units):
             # All on one other server: the block lives there.
             return None
-        ways = product(*(self.bundles(members, server) for server, members in groups.items()))
+        ways = product(*(self.bundles(tuple(members), server) for server, members in groups.items()))
         return min(self.joined(units + [unit for bundle in way for unit in bundle]) for way in ways)
 
-    def bundles(self, members: list[Part], server: str) -> list[list[tuple[Part, float]]]:
+    def bundles(self, members: tuple[Part, ...], server: str) -> list[list[tuple[Part, float]]]:
         """Return every way to send branches to their server, some of them as one."""
+        part = tuple(sorted(sum(members, ())))
+        found: list[list[tuple[Part, float]]] = self._remembered(self._bundles, part, server, members)
+        return found
+
+    def _bundles(self, part: Part, server: str, members: tuple[Part, ...]) -> list[list[tuple[Part, float]]]:
+        del part
         found = []
         for way in partitions(tuple(range(len(members)))):
             bundle = []
@@ -199,6 +246,7 @@ def best_cost_us(chain: Chain, costs: PlanningCost, servers: Sequence[Server]) -
     """Return the least cost over all assignments that servers have the cores for; ``None`` where there is none."""
     need = [0.0 if nf.service.is_waiting else nf.service.mean_us * chain.rate_pps / 1e6 for nf in chain.nfs]
     found: list[float] = []
+    memo: Memo = {}
     for names in product([server.name for server in servers], repeat=len(chain.nfs)):
         if len({server.cores for server in servers}) == 1:
             order = list(dict.fromkeys(names))
@@ -209,7 +257,7 @@ def best_cost_us(chain: Chain, costs: PlanningCost, servers: Sequence[Server]) -
             used[name] += cores
         pins_kept = all(nf.pinned_server in ("", name) for nf, name in zip(chain.nfs, names, strict=True))
         if pins_kept and all(used[server.name] <= server.cores + 1e-9 for server in servers):
-            found.append(Twin(costs, names).total_us())
+            found.append(Twin(costs, names, memo).total_us())
     return min(found, default=None)
 
 
