@@ -1,0 +1,107 @@
+"""Why two subflows were joined: edges, kept so that an answer explains itself and a false one can be taken back."""
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apps.mptcp.engine.values import HARD, EvidenceKind
+
+EDGE: Final = np.dtype(
+    [
+        ("i", "i4"),  # rows; j is the one it was tested against
+        ("j", "i4"),
+        ("at_s", "f8"),
+        ("false_probability", "f8"),
+        ("gap", "f8", (2,)),  # bytes between the two in i's spaces; NaN: not compared
+        ("number", "u8"),  # token, key or DSN, by kind
+        ("checked_us", "i8"),  # the engine's time when it was last found to hold
+        ("rivals", "f8"),  # how many others the test could have chosen
+        ("flip", "u1"),
+        ("kind", "u1"),
+        ("is_dead", "u1"),
+        ("is_inherited", "u1"),  # found through a subflow that is gone
+    ],
+    align=True,
+)
+
+KINDS: Final = tuple(EvidenceKind)
+CODE: Final = {kind: index for index, kind in enumerate(KINDS)}
+SOFT_CODES: Final = tuple(CODE[kind] for kind in KINDS if kind not in HARD)
+FIRST_SOFT: Final = min(SOFT_CODES)
+
+
+class Edges:
+    """All edges of a domain in an array that grows by halves."""
+
+    def __init__(self) -> None:
+        self.all: NDArray[Any] = np.zeros(64, EDGE)
+        self.count = 0
+
+    def add(self, i: int, j: int, flip: int, kind: EvidenceKind, false_probability: float, at_s: float, *,
+            number: int = 0, gap: tuple[float, float] = (np.nan, np.nan), rivals: float = 1.0) -> int:  # fmt: skip
+        """Keep an edge; returns its index."""
+        if self.count == len(self.all):
+            self.all.resize(self.count + self.count // 2, refcheck=False)
+        edge = self.all[self.count]
+        edge["i"], edge["j"], edge["flip"], edge["kind"] = i, j, flip, CODE[kind]
+        edge["false_probability"], edge["at_s"] = min(1.0, false_probability), at_s
+        edge["number"], edge["gap"], edge["rivals"] = number, gap, rivals
+        edge["checked_us"], edge["is_dead"], edge["is_inherited"] = int(at_s * 1e6), 0, 0
+        self.count += 1
+        return self.count - 1
+
+    @property
+    def kept(self) -> NDArray[Any]:
+        """All edges, dead ones too, as a view."""
+        return self.all[: self.count]
+
+    def of_rows(self, rows: list[int]) -> NDArray[np.intp]:
+        """Return the indexes of live edges of a whole connection, given all its rows. Complexity: O(edges)."""
+        edges = self.kept
+        return np.flatnonzero(np.isin(edges["i"], rows) & (edges["is_dead"] == 0))
+
+    def compact(self) -> None:
+        """Drop dead edges."""
+        alive = self.kept[self.kept["is_dead"] == 0]
+        self.all[: len(alive)] = alive
+        self.count = len(alive)
+
+
+def words(edge: Any) -> str:
+    """Return an edge as a sentence that an operator understands."""
+    kind, number = KINDS[int(edge["kind"])], int(edge["number"])
+    gaps = [float(gap) for gap in edge["gap"] if not np.isnan(gap)]
+    chance = f"by chance {edge['false_probability']:.1e}"
+    tail = " Found through a subflow that is gone." if edge["is_inherited"] else ""
+    match kind:
+        case EvidenceKind.TOKEN:
+            text = f"MP_JOIN names token {number:08x} of this connection ({chance})."
+        case EvidenceKind.KEY:
+            text = f"Both carried key {number:016x} ({chance})."
+        case EvidenceKind.IDSN:
+            text = f"Its first number follows the initial one that the key gives ({chance})."
+        case EvidenceKind.DATA_FIN:
+            text = f"Both ended their data at number {number} ({chance})."
+        case EvidenceKind.BOTH_SPACES:
+            text = (
+                f"Data sequence numbers of both directions meet, within {_bytes(gaps)} ({chance}"
+                f" with {edge['rivals']:,.0f} others in play)."
+            )
+        case EvidenceKind.ONE_SPACE_64:
+            text = f"Data sequence numbers of one direction meet at 64 bit, within {_bytes(gaps)} ({chance})."
+        case _:
+            text = (
+                f"32-bit numbers of both directions move together in time, within {_bytes(gaps)} ({chance}"
+                f" with {edge['rivals']:,.0f} others in play)."
+            )
+    return text + tail
+
+
+def _bytes(gaps: list[float]) -> str:
+    if not gaps:
+        return "an unknown gap"
+    most = max(gaps)
+    return (
+        f"{most / 1e6:.1f} MB" if most >= 1e6 else f"{most / 1e3:.1f} kB" if most >= 1e3 else f"{most:.0f} B"
+    )

@@ -1,0 +1,168 @@
+"""Hard evidence T1 to T4: tokens, keys, initial numbers, DATA_FIN; and what the handshake tells of addresses.
+
+Rare packets only (handshakes, joins, ends), one at a time. Whoever carries a token, key or DATA_FIN is a *holder*
+(row, side); a second holder of the same one gives a link.
+
+Source: RFC 8684 sections 3.1, 3.2 and RFC 6824 (version 0 uses SHA-1); brief, tests T1, T2, T4.
+"""
+
+import hashlib
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from apps.mptcp.engine import packet_kernel as kernel
+from apps.mptcp.engine import subflow_layout as layout
+from apps.mptcp.engine.blocking import Hosts
+from apps.mptcp.engine.values import EvidenceKind
+
+HOLDERS_TRIED: Final = 64
+TOKENS_UNSHARED_MAX: Final = (
+    400_000  # beyond, a token between strangers is no proof: 1e-4 that it is by chance
+)
+FINS_32_MAX: Final = 4_000
+
+
+class Holder(NamedTuple):
+    """The key named belongs to side ``side`` of a row; ``key`` is 0 where only its token is known."""
+
+    row: int
+    side: int
+    key: int
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Hard evidence that two rows are siblings; ``flip``: side a of one is side b of the other."""
+
+    i: int
+    j: int
+    flip: int
+    kind: EvidenceKind
+    false_probability: float
+    number: int
+
+
+def derive(key: int, version: int) -> tuple[int, int]:
+    """Return (token, IDSN) of a key.
+
+    >>> [hex(number) for number in derive(1, 1)]
+    ['0xcd266215', '0x19ec509083d00a50']
+    """
+    octets = key.to_bytes(8, "big")
+    digest = hashlib.sha1(octets, usedforsecurity=False) if version == 0 else hashlib.sha256(octets)
+    raw = digest.digest()
+    return int.from_bytes(raw[:4], "big"), int.from_bytes(raw[-8:], "big")
+
+
+class HardLinks:
+    """Holders of tokens, keys and DATA_FIN numbers."""
+
+    def __init__(self, hosts: Hosts) -> None:
+        self.hosts = hosts
+        self.tokens: dict[int, list[Holder]] = {}
+        self.keys: dict[int, list[Holder]] = {}
+        self.fins: dict[tuple[int, int], list[Holder]] = {}  # (width, number)
+        self.names_of: dict[int, list[tuple[str, Any, int]]] = defaultdict(list)  # row -> (map, name, side)
+
+    def key_seen(
+        self, rows: Any, row: int, side: int, key: int, at_us: int, is_handshake: bool
+    ) -> list[Link]:
+        """Take the key of one side of a subflow; returns links. A key that differs from an earlier one is not taken."""
+        record = rows[row]
+        flags = int(record["flags"])
+        if key == 0 or flags & layout.MIRRORED or flags & layout.KEY_A << side:
+            return []
+        if flags & layout.KEY_A << (1 - side) and int(record["key"][1 - side]) == key:
+            record["flags"] = flags | layout.MIRRORED
+            return []
+        record["key"][side] = key
+        record["flags"] = flags | layout.KEY_A << side
+        versions = (0,) if flags & layout.VERSION_0 else (1,) if flags & layout.VERSION_1 else (1, 0)
+        links = self._meet(self.keys, "keys", key, Holder(row, side, key), EvidenceKind.KEY, 2.0**-64, rows)
+        for version in versions:
+            token, idsn = derive(key, version)
+            if len(versions) == 1:
+                kernel.set_start(record, side, np.uint64(idsn), at_us, is_handshake)
+            links += self._token(rows, Holder(row, side, key), token)
+        return links
+
+    def join_seen(self, rows: Any, row: int, side: int, token: int) -> list[Link]:
+        """Take the token of a joining SYN sent by ``side``: it names the key of the other side."""
+        return self._token(rows, Holder(row, 1 - side, 0), token)
+
+    def fin_seen(self, rows: Any, row: int, side: int) -> list[Link]:
+        """Take the DATA_FIN that ``side`` sent."""
+        space = rows[row]["space"][side]
+        number = int(space["fin"])
+        links: list[Link] = []
+        if space["is_64"]:
+            holder = Holder(row, side, 0)
+            links = self._meet(self.fins, "fins", (64, number), holder, EvidenceKind.DATA_FIN, 2.0**-64, rows)
+        low = number & 0xFFFFFFFF
+        met = self._meet(
+            self.fins, "fins", (32, low), Holder(row, side, 0), EvidenceKind.DATA_FIN, 2.0**-32, rows
+        )
+        if len(self.fins) <= FINS_32_MAX:
+            known = {(link.i, link.j) for link in links}
+            links += [
+                link
+                for link in met
+                if (link.i, link.j) not in known
+                and not (space["is_64"] and rows[link.j]["space"][side ^ link.flip]["is_64"])
+                and self._share(rows, link.i, link.j)
+            ]
+        return links
+
+    def _token(self, rows: Any, holder: Holder, token: int) -> list[Link]:
+        before = self.tokens.get(token, [])
+        links = []
+        for other in before[:HOLDERS_TRIED]:
+            if other.row == holder.row or (holder.key and other.key):
+                continue  # two keys with one token are told apart by the keys
+            is_near = self._share(rows, holder.row, other.row)
+            if is_near or len(self.tokens) <= TOKENS_UNSHARED_MAX:
+                chance = 2.0**-32 * (1 if is_near else max(1, len(self.tokens)))
+                flip = holder.side ^ other.side
+                links.append(Link(holder.row, other.row, flip, EvidenceKind.TOKEN, chance, token))
+        self._hold(self.tokens, "tokens", token, holder)
+        return links
+
+    def _meet(self, table: dict[Any, list[Holder]], map_name: str, name: Any, holder: Holder, kind: EvidenceKind,
+              chance: float, rows: Any) -> list[Link]:  # fmt: skip
+        """Hold a name; returns a link to its first holder."""
+        others = [other for other in table.get(name, [])[:HOLDERS_TRIED] if other.row != holder.row]
+        self._hold(table, map_name, name, holder)
+        number = name[1] if isinstance(name, tuple) else name
+        return [
+            Link(holder.row, other.row, holder.side ^ other.side, kind, chance, number)
+            for other in others[:1]
+        ]
+
+    def _hold(self, table: dict[Any, list[Holder]], map_name: str, name: Any, holder: Holder) -> None:
+        holders = table.setdefault(name, [])
+        if any(other.row == holder.row and other.side == holder.side for other in holders):
+            return
+        holders.append(holder)
+        self.names_of[holder.row].append((map_name, name, holder.side))
+
+    def _share(self, rows: Any, i: int, j: int) -> bool:
+        return self.hosts.share(ends(rows[i]), ends(rows[j]))
+
+    def forget(self, row: int, heir: int | None, flip: int) -> None:
+        """Drop a row that is gone; its names pass to a sibling, so that later joins are still known."""
+        for map_name, name, side in self.names_of.pop(row, []):
+            table: dict[Any, list[Holder]] = getattr(self, map_name)
+            mine = next((one for one in table[name] if one.row == row and one.side == side), None)
+            table[name] = [one for one in table[name] if one.row != row or one.side != side]
+            if heir is not None and mine is not None:
+                self._hold(table, map_name, name, Holder(heir, side ^ flip, mine.key))
+            if not table[name]:
+                del table[name]
+
+
+def ends(record: Any) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return the two addresses of a subflow's record."""
+    return (int(record["a_hi"]), int(record["a_lo"])), (int(record["b_hi"]), int(record["b_lo"]))

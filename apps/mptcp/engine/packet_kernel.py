@@ -1,0 +1,531 @@
+"""The loop over packets: find or make the subflow, and let its record learn what the packet says.
+
+One compiled file (see ``compiling``); tens of nanoseconds per packet. What needs more than arithmetic (keys, tokens,
+addresses) is handed on as *news*: the packet's index, the subflow's row and why.
+
+Numbers are unsigned 64 bits and compared by signed difference, so that they may wrap. A number of 32 bits is taken as
+the one nearest to the highest so far; the first of 64 bits lifts all that came before.
+"""
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apps.mptcp.engine import subflow_layout as layout
+from apps.mptcp.engine.compiling import compiled
+from apps.mptcp.engine.records import Has, TcpFlag
+
+Rows = NDArray[Any]
+
+# Why a packet is news, bit by bit.
+NEWS_SUBFLOW, NEWS_KEY, NEWS_JOIN, NEWS_CLOSED, NEWS_DATA_FIN, NEWS_ADDRESS, NEWS_FASTCLOSE, NEWS_OF_B = (
+    1 << bit for bit in range(8)
+)  # the last: sent by side b
+
+# Indexes of ``state``: scalars that the loop reads and writes.
+USED, NEXT_ID, FREE_COUNT, SLOTS_TAKEN, NEXT_RECORD, NEWS_COUNT = range(6)
+STATE_SIZE: Final = 6
+
+# Indexes of ``counts``.
+PACKETS, WITHOUT_SUBFLOW, DUPLICATES, OUTLIERS, REFUSED, NEW_EPOCHS, MIRRORED = range(7)
+COUNT_NAMES: Final = (
+    "packets",
+    "packets_without_subflow",
+    "duplicates",
+    "outliers",
+    "subflows_refused",
+    "epochs_renewed",
+    "subflows_mirrored",
+)
+
+OUTLIER_BYTES: Final = 1 << 38
+OUTLIERS_BELIEVED: Final = 4
+RING_STEP_US: Final = 500_000
+EPOCH_QUIET_US: Final = 2_000_000
+SEEN_SLOTS: Final = 1 << 16
+SEEN_US: Final = 10_000_000
+
+_EMPTY, _DELETED, _RING = layout.EMPTY, layout.DELETED, layout.RING
+_CLIENT_A, _ISN_A, _GUESS_A = layout.CLIENT_A, layout.ISN_A, layout.GUESS_A
+_CLOSED, _REPLACED, _FASTCLOSED, _JOINED = layout.CLOSED, layout.REPLACED, layout.FASTCLOSED, layout.JOINED
+_BACKUP_A = layout.BACKUP_A
+_FIN, _SYN, _RST, _ACK = int(TcpFlag.FIN), int(TcpFlag.SYN), int(TcpFlag.RST), int(TcpFlag.ACK)
+_DSN, _DSN_64, _DATA_ACK, _DATA_ACK_64 = (
+    int(Has.DSN),
+    int(Has.DSN_64),
+    int(Has.DATA_ACK),
+    int(Has.DATA_ACK_64),
+)
+_DATA_FIN, _JOIN, _TOKEN = int(Has.DATA_FIN), int(Has.JOIN), int(Has.TOKEN)
+_KEYS = int(Has.KEY | Has.PEER_KEY | Has.CAPABLE_MAP)
+_ADDRESS = int(Has.ADD_ADDR | Has.REMOVE_ADDR)
+_FASTCLOSE, _TCPRST = int(Has.FASTCLOSE), int(Has.TCPRST)
+_BACKUP, _PRIO = int(Has.BACKUP), int(Has.PRIO)
+_NOT_MPTCP = int(Has.TRUNCATED | Has.MALFORMED)
+
+
+@compiled
+def mix(value: Any) -> Any:
+    """Scatter 64 bits (the finaliser of splitmix64)."""
+    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return value ^ (value >> np.uint64(31))
+
+
+@compiled
+def flow_hash(a_hi: Any, a_lo: Any, b_hi: Any, b_lo: Any, ports: Any) -> Any:
+    """Hash a 4-tuple; ``ports`` holds a's in the upper half."""
+    value = mix(a_lo + np.uint64(0x9E3779B97F4A7C15) * ports)
+    value = mix(value ^ b_lo ^ (a_hi * np.uint64(0x9E3779B97F4A7C15)))
+    return mix(value + b_hi + ports)
+
+
+@compiled
+def lift(space: Any, value: Any, is_64: Any) -> Any:
+    """Return a number unwrapped beside those of its space; a first one of 64 bits lifts the others."""
+    if space.points == 0:
+        space.is_64 = np.uint8(1 if is_64 else 0)
+        return value
+    if is_64 and space.is_64 == 1:
+        return value
+    near = np.int64(np.int32(np.uint32(value) - np.uint32(space.hi)))
+    if not is_64:
+        return space.hi + np.uint64(near)
+    shift = value - np.uint64(near) - space.hi
+    space.lo += shift
+    space.hi += shift
+    space.data_lo += shift
+    space.data_hi += shift
+    space.fin += shift
+    for index in range(_RING):
+        space.ring_hi[index] += shift
+    space.is_64 = np.uint8(1)
+    return value
+
+
+@compiled
+def add_point(space: Any, value: Any, at_us: Any) -> bool:
+    """Let a space learn an unwrapped number; returns False for one too far away to believe."""
+    if space.points == 0:
+        space.lo = value
+        space.hi = value
+        space.first_us = at_us
+        space.last_us = at_us
+        space.hi_us = at_us
+    else:
+        above = np.int64(value - space.hi)
+        below = np.int64(space.lo - value)
+        if above > OUTLIER_BYTES or below > OUTLIER_BYTES or above == np.int64(-(2**63)):
+            space.outliers += np.uint8(1)
+            if space.outliers < OUTLIERS_BELIEVED:
+                return False
+            forget(space)
+            return add_point_first(space, value, at_us)
+        if above > 0:
+            space.hi = value
+            space.hi_us = at_us
+        if below > 0:
+            space.lo = value
+        space.first_us = min(space.first_us, at_us)
+        space.last_us = max(space.last_us, at_us)
+    space.outliers = np.uint8(0)
+    space.points += np.uint32(1)
+    push(space, at_us)
+    return True
+
+
+@compiled
+def add_point_first(space: Any, value: Any, at_us: Any) -> bool:
+    """Begin a space anew."""
+    space.lo = value
+    space.hi = value
+    space.first_us = at_us
+    space.last_us = at_us
+    space.hi_us = at_us
+    space.points = np.uint32(1)
+    push(space, at_us)
+    return True
+
+
+@compiled
+def forget(space: Any) -> None:
+    """Drop all numbers of a space."""
+    space.points = np.uint32(0)
+    space.data_points = np.uint32(0)
+    space.ring_count = np.uint8(0)
+    space.ring_next = np.uint8(0)
+    space.outliers = np.uint8(0)
+
+
+@compiled
+def push(space: Any, at_us: Any) -> None:
+    """Keep (time, highest so far) when the newest one kept is old enough."""
+    if space.ring_count > 0:
+        newest = space.ring_us[(np.int64(space.ring_next) + _RING - 1) % _RING]
+        if at_us - newest < RING_STEP_US:
+            return
+    place = np.int64(space.ring_next)
+    space.ring_us[place] = at_us
+    space.ring_hi[place] = space.hi
+    space.ring_next = np.uint8((place + 1) % _RING)
+    if space.ring_count < _RING:
+        space.ring_count = np.uint8(space.ring_count + 1)
+
+
+@compiled
+def exact_offset(row: Any, side: Any, seq: Any, ssn: Any, map_bytes: Any, payload: Any) -> Any:
+    """Return how far into its mapping a packet is: segmentation offload repeats one mapping over many packets.
+
+    Without SYN the initial sequence number is taken as the lowest that mappings allow.
+    """
+    start = seq - ssn
+    if row.flags & np.uint32(_ISN_A << side) == 0:
+        guess = np.uint32(_GUESS_A << side)
+        if row.flags & guess == 0 or np.int32(start - row.isn[side]) < 0:
+            row.isn[side] = start
+            row.flags |= guess
+    offset = np.int64(np.int32(start - row.isn[side]))
+    return offset if offset >= 0 and offset + payload <= map_bytes else np.int64(0)
+
+
+@compiled
+def add_mapping(row: Any, side: Any, cols: Any, k: Any) -> bool:
+    """Let the sender's space learn a mapping; returns False for numbers too far away to believe."""
+    space = row.space[side]
+    payload, map_bytes = np.int64(cols.payload_bytes[k]), np.int64(cols.map_bytes[k])
+    length, offset = map_bytes, np.int64(0)
+    if payload > 0 and map_bytes > 0:
+        offset = exact_offset(row, side, cols.seq[k], cols.ssn[k], map_bytes, payload)
+        length = min(payload, map_bytes - offset)
+    dsn = lift(space, cols.dsn[k], (cols.has[k] & np.uint32(_DSN_64)) != 0)
+    first = dsn + np.uint64(offset)
+    after = first + np.uint64(length)
+    if not add_point(space, first, cols.at_us[k]) or not add_point(space, after, cols.at_us[k]):
+        return False
+    if payload == 0 or map_bytes == 0:
+        return True
+    near = np.uint64(cols.ssn[k]) + np.uint64(offset)
+    if space.data_points == 0:
+        space.data_lo, space.data_hi = first, after
+        space.ssn_lo, space.ssn_hi = near, near + np.uint64(length)
+    else:
+        shift = np.int64(np.int32(np.uint32(near) - np.uint32(space.ssn_hi)))
+        ssn = space.ssn_hi + np.uint64(shift)
+        if np.int64(ssn - space.ssn_lo) < 0:
+            space.ssn_lo = ssn
+        if np.int64(ssn + np.uint64(length) - space.ssn_hi) > 0:
+            space.ssn_hi = ssn + np.uint64(length)
+        if np.int64(first - space.data_lo) < 0:
+            space.data_lo = first
+        if np.int64(after - space.data_hi) > 0:
+            space.data_hi = after
+    space.data_points += np.uint32(1)
+    return True
+
+
+@compiled
+def add_data_fin(row: Any, side: Any, cols: Any, k: Any) -> bool:
+    """Keep the number of a DATA_FIN; returns whether it is new."""
+    space = row.space[side]
+    number = lift(space, cols.dsn[k], (cols.has[k] & np.uint32(_DSN_64)) != 0)
+    length = np.int64(cols.map_bytes[k])
+    if length > 1:
+        number += np.uint64(length - 1)
+    if space.has_fin == 1 and space.fin == number:
+        return False
+    space.fin = number
+    space.has_fin = np.uint8(1)
+    return True
+
+
+@compiled
+def add_ack(row: Any, side: Any, cols: Any, k: Any) -> bool:
+    """Let the other side's space learn a DATA_ACK."""
+    space = row.space[1 - side]
+    number = lift(space, cols.data_ack[k], (cols.has[k] & np.uint32(_DATA_ACK_64)) != 0)
+    if not add_point(space, number, cols.at_us[k]):
+        return False
+    if space.has_fin == 1 and np.int64(number - space.fin) > 0:
+        space.is_fin_acked = np.uint8(1)
+    return True
+
+
+@compiled
+def is_new_epoch(row: Any, side: Any, cols: Any, k: Any, idle_us: Any) -> bool:
+    """Return whether a packet belongs to a later use of the 4-tuple than the record."""
+    quiet = cols.at_us[k] - row.last_us
+    if quiet > idle_us:
+        return True
+    if cols.tcp_flags[k] & _SYN == 0:
+        return False
+    if row.flags & np.uint32((_ISN_A | _GUESS_A) << side) != 0:
+        return bool(row.isn[side] != cols.seq[k])
+    return bool(quiet > EPOCH_QUIET_US or row.flags & np.uint32(_CLOSED) != 0)
+
+
+@compiled
+def learn(row: Any, side: Any, cols: Any, k: Any, counts: Any) -> Any:
+    """Let a subflow's record learn a packet; returns why it is news, 0 for most."""
+    has, tcp = cols.has[k], cols.tcp_flags[k]
+    news = 0
+    row.first_us = min(row.first_us, cols.at_us[k])
+    row.last_us = max(row.last_us, cols.at_us[k])
+    row.packets += 1
+    if tcp & _SYN != 0:
+        row.isn[side] = cols.seq[k]
+        row.flags |= np.uint32(_ISN_A << side)
+        row.flags |= np.uint32(_CLIENT_A << (1 - side if tcp & _ACK != 0 else side))
+    if has & np.uint32(_JOIN) != 0:
+        row.flags |= np.uint32(_JOINED)
+    if has & np.uint32(_TOKEN) != 0:
+        news |= NEWS_JOIN
+    if has & np.uint32(_KEYS) != 0:
+        news |= NEWS_KEY
+    if has & np.uint32(_ADDRESS) != 0:
+        news |= NEWS_ADDRESS
+    if has & np.uint32(_DSN) != 0 and not add_mapping(row, side, cols, k):
+        counts[OUTLIERS] += 1
+    if has & np.uint32(_DATA_FIN) != 0 and add_data_fin(row, side, cols, k):
+        news |= NEWS_DATA_FIN
+    if has & np.uint32(_DATA_ACK) != 0 and not add_ack(row, side, cols, k):
+        counts[OUTLIERS] += 1
+    if has & np.uint32(_PRIO | _JOIN) != 0:
+        if has & np.uint32(_BACKUP) != 0:
+            row.flags |= np.uint32(_BACKUP_A << side)
+        elif has & np.uint32(_PRIO) != 0:
+            row.flags &= ~np.uint32(_BACKUP_A << side)
+    if has & np.uint32(_FASTCLOSE) != 0:
+        row.flags |= np.uint32(_FASTCLOSED)
+        news |= NEWS_FASTCLOSE
+    is_over = tcp & (_FIN | _RST) != 0 or has & np.uint32(_TCPRST) != 0
+    if is_over and row.flags & np.uint32(_CLOSED) == 0:
+        row.flags |= np.uint32(_CLOSED)
+        news |= NEWS_CLOSED
+    return news
+
+
+@compiled
+def is_duplicate(cols: Any, k: Any, hashed: Any, seen: Any, seen_by: Any, seen_us: Any) -> bool:
+    """Return whether another observation point saw this very packet within seconds."""
+    value = hashed ^ (np.uint64(cols.seq[k]) << np.uint64(32)) ^ np.uint64(cols.ack[k])
+    value = mix(value + cols.dsn[k] * np.uint64(0x9E3779B97F4A7C15) + cols.data_ack[k])
+    value = mix(value ^ np.uint64(cols.has[k]) ^ (np.uint64(cols.payload_bytes[k]) << np.uint64(32)))
+    value ^= np.uint64(cols.tcp_flags[k])
+    place = np.int64(value & np.uint64(SEEN_SLOTS - 1))
+    if seen[place] == value and abs(cols.at_us[k] - seen_us[place]) < SEEN_US:
+        return bool(seen_by[place] != cols.observer[k])
+    seen[place] = value
+    seen_by[place] = cols.observer[k]
+    seen_us[place] = cols.at_us[k]
+    return False
+
+
+@compiled
+def find_slot(rows: Rows, slots: Any, hashed: Any, ends: Any) -> Any:
+    """Return the slot of a 4-tuple, or -1 - the slot where it may be put."""
+    mask = len(slots) - 1
+    place: Any = np.int64(hashed & np.uint64(mask))
+    vacant: Any = -1
+    while True:
+        index = slots[place]
+        if index == _EMPTY:
+            return -1 - (vacant if vacant >= 0 else place)
+        if index == _DELETED:
+            if vacant < 0:
+                vacant = place
+        else:
+            row = rows[index]
+            if (
+                row.a_lo == ends[1]
+                and row.b_lo == ends[3]
+                and (np.uint64(row.a_port) << np.uint64(16) | np.uint64(row.b_port)) == ends[4]
+                and row.a_hi == ends[0]
+                and row.b_hi == ends[2]
+            ):
+                return place
+        place = (place + 1) & mask
+
+
+@compiled
+def take_row(rows: Rows, free: Any, state: Any) -> Any:
+    """Return a cleared record for a new subflow, or -1 when none is left."""
+    if state[FREE_COUNT] > 0:
+        state[FREE_COUNT] -= 1
+        index = np.int64(free[state[FREE_COUNT]])
+    elif state[USED] < len(rows):
+        index = np.int64(state[USED])
+        state[USED] += 1
+    else:
+        return -1
+    row = rows[index]
+    row.id = state[NEXT_ID]
+    state[NEXT_ID] += 1
+    row.packets = 0
+    row.observers = np.uint64(0)
+    row.flags = np.uint32(0)
+    row.epoch = np.uint32(0)
+    for side in range(2):
+        space = row.space[side]
+        forget(space)
+        space.is_64 = np.uint8(0)
+        space.has_fin = np.uint8(0)
+        space.is_fin_acked = np.uint8(0)
+        space.has_start = np.uint8(0)
+    return index
+
+
+@compiled
+def is_lower_first(cols: Any, k: Any) -> bool:
+    """Return whether the sender is side a: the lower (address, port)."""
+    if cols.src_hi[k] != cols.dst_hi[k]:
+        return bool(cols.src_hi[k] < cols.dst_hi[k])
+    if cols.src_lo[k] != cols.dst_lo[k]:
+        return bool(cols.src_lo[k] < cols.dst_lo[k])
+    return bool(cols.src_port[k] <= cols.dst_port[k])
+
+
+@compiled
+def ends_of(cols: Any, k: Any, side: Any) -> Any:
+    """Return (a_hi, a_lo, b_hi, b_lo, ports) of a packet's 4-tuple."""
+    src, dst = np.uint64(cols.src_port[k]), np.uint64(cols.dst_port[k])
+    if side == 0:
+        ports = src << np.uint64(16) | dst
+        return cols.src_hi[k], cols.src_lo[k], cols.dst_hi[k], cols.dst_lo[k], ports
+    return cols.dst_hi[k], cols.dst_lo[k], cols.src_hi[k], cols.src_lo[k], dst << np.uint64(16) | src
+
+
+@compiled
+def find_or_make(rows: Rows, slots: Any, free: Any, state: Any, cols: Any, k: Any, side: Any, idle_us: Any,
+                 counts: Any, hashed: Any, ends: Any) -> Any:  # fmt: skip
+    """Return the row of a packet's subflow, -1 when it is none, -2 when the table is full, -3 - row for a new one."""
+    place = find_slot(rows, slots, hashed, ends)
+    is_mptcp = cols.has[k] & ~np.uint32(_NOT_MPTCP) != 0
+    epoch = np.uint32(0)
+    if place >= 0:
+        index = np.int64(slots[place])
+        row = rows[index]
+        if not is_new_epoch(row, side, cols, k, idle_us):
+            return index
+        if not is_mptcp:
+            if cols.tcp_flags[k] & _SYN != 0:  # plain TCP took the 4-tuple over
+                row.flags |= np.uint32(_CLOSED | _REPLACED)
+                slots[place] = _DELETED
+            return -1
+        epoch = row.epoch + np.uint32(1)
+    elif not is_mptcp:
+        return -1
+    made = take_row(rows, free, state)
+    if made < 0:
+        return -2
+    if place >= 0:
+        rows[slots[place]].flags |= np.uint32(_CLOSED | _REPLACED)
+        counts[NEW_EPOCHS] += 1
+        slots[place] = made
+    else:
+        if slots[-1 - place] == _EMPTY:
+            state[SLOTS_TAKEN] += 1
+        slots[-1 - place] = made
+    row = rows[made]
+    row.a_hi, row.a_lo, row.b_hi, row.b_lo = ends[0], ends[1], ends[2], ends[3]
+    row.a_port, row.b_port = np.uint16(ends[4] >> np.uint64(16)), np.uint16(ends[4] & np.uint64(0xFFFF))
+    row.epoch = epoch
+    row.first_us = cols.at_us[k]
+    row.last_us = cols.at_us[k]
+    return -3 - made
+
+
+@compiled
+def run(rows: Rows, slots: Any, free: Any, state: Any, cols: Any, bits: Any, seen: Any, seen_by: Any, seen_us: Any,
+        is_deduped: bool, idle_us: int, now_us: int, counts: Any,
+        news_record: Any, news_row: Any, news_why: Any) -> None:  # fmt: skip
+    """Take packets from ``state[NEXT_RECORD]`` on until all are done, the table is full, or slots or news run out."""
+    k, found = state[NEXT_RECORD], 0
+    while k < len(cols.at_us) and state[SLOTS_TAKEN] * 2 < len(slots) and found < len(news_record):
+        side = 0 if is_lower_first(cols, k) else 1
+        ends = ends_of(cols, k, side)
+        hashed = flow_hash(ends[0], ends[1], ends[2], ends[3], ends[4])
+        index = find_or_make(rows, slots, free, state, cols, k, side, idle_us, counts, hashed, ends)
+        if index == -2:
+            break
+        counts[PACKETS] += 1
+        if index == -1:
+            counts[WITHOUT_SUBFLOW] += 1
+        else:
+            why = 0
+            if index <= -3:
+                index = -3 - index
+                why = NEWS_SUBFLOW
+            row = rows[index]
+            row.observers |= np.uint64(1) << np.uint64(bits[cols.observer[k]])
+            row.touched_us = now_us
+            if is_deduped and is_duplicate(cols, k, hashed, seen, seen_by, seen_us):
+                counts[DUPLICATES] += 1
+            else:
+                why |= learn(row, side, cols, k, counts)
+            if why != 0:
+                news_record[found], news_row[found] = k, index
+                news_why[found] = why | (NEWS_OF_B if side == 1 else 0)
+                found += 1
+        k += 1
+    state[NEXT_RECORD], state[NEWS_COUNT] = k, found
+
+
+@compiled
+def rehash(rows: Rows, used: int, slots: Any) -> Any:
+    """Fill empty slots anew from the records in use; returns how many are taken."""
+    mask = len(slots) - 1
+    taken = 0
+    for index in range(used):
+        row = rows[index]
+        if row.id < 0 or row.flags & np.uint32(_REPLACED) != 0:
+            continue
+        ports = np.uint64(row.a_port) << np.uint64(16) | np.uint64(row.b_port)
+        place = np.int64(flow_hash(row.a_hi, row.a_lo, row.b_hi, row.b_lo, ports) & np.uint64(mask))
+        while slots[place] != _EMPTY:
+            place = (place + 1) & mask
+        slots[place] = index
+        taken += 1
+    return taken
+
+
+@compiled
+def find_row(rows: Rows, slots: Any, a_hi: Any, a_lo: Any, b_hi: Any, b_lo: Any, ports: Any) -> Any:
+    """Return the row of a 4-tuple's newest epoch, or -1."""
+    ends = (a_hi, a_lo, b_hi, b_lo, ports)
+    place = find_slot(rows, slots, flow_hash(a_hi, a_lo, b_hi, b_lo, ports), ends)
+    return np.int64(slots[place]) if place >= 0 else -1
+
+
+@compiled
+def release(rows: Rows, slots: Any, index: int) -> None:
+    """Free a record; its 4-tuple is no longer found."""
+    row = rows[index]
+    ports = np.uint64(row.a_port) << np.uint64(16) | np.uint64(row.b_port)
+    if row.flags & np.uint32(_REPLACED) == 0:
+        place = find_slot(
+            rows,
+            slots,
+            flow_hash(row.a_hi, row.a_lo, row.b_hi, row.b_lo, ports),
+            (row.a_hi, row.a_lo, row.b_hi, row.b_lo, ports),
+        )
+        if place >= 0 and slots[place] == index:
+            slots[place] = _DELETED
+    row.id = -1
+
+
+@compiled
+def set_start(row: Any, side: int, idsn: Any, at_us: int, is_handshake: bool) -> None:
+    """Let a space learn where it began, from its sender's key: the first byte has IDSN + 1."""
+    space = row.space[side]
+    value = idsn + np.uint64(1)
+    if space.points > 0:
+        value = lift(space, value, True)
+        below = np.int64(space.lo - value)
+        if 0 <= below < OUTLIER_BYTES:
+            space.lo = value
+    elif is_handshake:
+        space.is_64 = np.uint8(1)
+        add_point_first(space, value, at_us)
+    space.start = value
+    space.has_start = np.uint8(1)

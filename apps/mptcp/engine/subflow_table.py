@@ -1,0 +1,62 @@
+"""All subflows of an association domain in one array, found by the hash of their 4-tuples."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apps.mptcp.engine.packet_kernel import rehash
+from apps.mptcp.engine.subflow_layout import EMPTY, OBSERVERS_MAX, SUBFLOW
+
+
+class SubflowTable:
+    """Records of subflows with their hash; grows by halves up to a limit.
+
+    Args:
+        limit: most records, at least 1.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.rows: NDArray[Any] = np.zeros(min(256, limit), SUBFLOW)
+        self.rows["id"] = -1
+        self.slots: NDArray[np.int32] = np.full(1024, EMPTY, np.int32)
+        self.free: list[int] = []
+        self.used = 0  # records from here on were never used
+        self.next_id = 0
+        self.slots_taken = 0
+        self.observer_bits: NDArray[np.int16] = np.full(65536, -1, np.int16)
+        self.observers: list[int] = []
+
+    def __len__(self) -> int:
+        return self.used - len(self.free)
+
+    def live_rows(self) -> NDArray[np.intp]:
+        """Return indexes of the records in use, ascending."""
+        return np.flatnonzero(self.rows["id"][: self.used] >= 0)
+
+    def name_observers(self, seen: NDArray[np.uint16]) -> None:
+        """Give each new observation point a bit; beyond 64 they share the last one."""
+        for observer in np.unique(seen).tolist():
+            if self.observer_bits[observer] < 0:
+                self.observer_bits[observer] = min(len(self.observers), OBSERVERS_MAX - 1)
+                if len(self.observers) < OBSERVERS_MAX:
+                    self.observers.append(observer)
+
+    def grow(self) -> bool:
+        """Make room for more records; returns whether there is any."""
+        if len(self.rows) >= self.limit:
+            return False
+        before = len(self.rows)
+        size = min(self.limit, before + max(256, before // 2))
+        self.rows.resize(size, refcheck=False)
+        self.rows["id"][before:] = -1
+        return True
+
+    def rehash(self) -> None:
+        """Make the hash anew, four slots per record, without the marks of deleted ones."""
+        size = 1024
+        while size < 4 * (len(self) + 1):
+            size *= 2
+        self.slots = np.full(size, EMPTY, np.int32)
+        self.slots_taken = int(rehash(self.rows, self.used, self.slots))
