@@ -54,7 +54,7 @@ def _getsockopt(connection: socket.socket, request: bytearray) -> bytes | None:
     buffer = (ctypes.c_char * len(request)).from_buffer(request)
     length = ctypes.c_uint32(len(request))
     code = libc.getsockopt(connection.fileno(), _SOL_MPTCP, _SUBFLOW_ADDRS, buffer, ctypes.byref(length))
-    return bytes(buffer[: length.value]) if code == 0 else None
+    return ctypes.string_at(buffer, length.value) if code == 0 else None
 
 
 def _use_cubic(sock: socket.socket) -> None:
