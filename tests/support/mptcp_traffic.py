@@ -7,7 +7,6 @@ written by a program of their own (``tests.support.mptcp_bed``), since namespace
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
@@ -41,25 +40,30 @@ class TrafficPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class TrueSubflow:
+    """A subflow as its socket told: between which times (epoch seconds) the client's kernel listed it."""
+
+    flow: FlowKey
+    connection: int
+    first_s: float
+    last_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Recording:
     """What was recorded.
 
     Args:
         captures: one capture file per link, in the order of the plan's rates.
         capture: all of them in one file, by time.
-        connections: subflows of each connection, by the sockets.
+        subflows: of all connections, by the sockets.
         facts: packet and drop counts, kinds, what the bed says of itself.
     """
 
     captures: tuple[Path, ...]
     capture: Path
-    connections: tuple[frozenset[FlowKey], ...]
+    subflows: tuple[TrueSubflow, ...]
     facts: dict[str, Any] = field(default_factory=dict)
-
-    def pairs(self) -> Iterator[tuple[FlowKey, int]]:
-        """Yield each subflow with the number of its connection."""
-        for number, subflows in enumerate(self.connections):
-            yield from ((flow, number) for flow in subflows)
 
 
 def flow_key(address: str, port: int, other: str, other_port: int) -> FlowKey:
@@ -97,9 +101,10 @@ def record_traffic(directory: Path, plan: TrafficPlan | None = None) -> Recordin
 def load_recording(directory: Path) -> Recording:
     """Return what an earlier run recorded."""
     truth = json.loads((directory / "truth.json").read_text())
-    connections = tuple(
-        frozenset(flow_key(*subflow["flow"]) for subflow in connection["subflows"])
-        for connection in truth["connections"]
+    subflows = tuple(
+        TrueSubflow(flow_key(*subflow["flow"]), number, subflow["first_s"], subflow["last_s"])
+        for number, connection in enumerate(truth["connections"])
+        for subflow in connection["subflows"]
     )
     captures = tuple(sorted(directory.glob("link*.pcap")))
-    return Recording(captures, directory / "capture.pcap", connections, truth["facts"])
+    return Recording(captures, directory / "capture.pcap", subflows, truth["facts"])
