@@ -1,13 +1,15 @@
 """Role ``chains.switch``: makes the fabric copy the frames of parallel blocks, with what this device's kernel has.
 
-Spec: ``{"groups": {"03:00:00:07:01:02": ["to-server-1", "to-server-2"]}}``: group address -> ports.
+Spec: ``{"groups": {"03:00:00:07:01:02": ["to-server-1", "to-server-2"]}}``: group address -> ports. ``"driver"`` asks
+for one back end by name; without it the best one that works here is used.
 """
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
-from apps.chains.agent.switch_drivers import SwitchDriver, choose_driver
+from apps.chains.agent.switch_drivers import DRIVERS, SwitchDriver, choose_driver
 from nfvportal.agent.role import RoleContext
 from nfvportal.lib.errors import InvalidInputError
 
@@ -18,8 +20,16 @@ _PORT = re.compile(r"[A-Za-z0-9_.-]{1,15}")
 Groups = dict[str, frozenset[str]]
 
 
-def parse_switch_spec(spec: Mapping[str, Any]) -> Groups:
-    """Return group address -> ports.
+@dataclass(frozen=True, slots=True)
+class SwitchSpec:
+    """What a switch shall hold. ``driver``: by which back end, empty for the best one."""
+
+    groups: Groups
+    driver: str = ""
+
+
+def parse_switch_spec(spec: Mapping[str, Any]) -> SwitchSpec:
+    """Return what the portal asks of a switch.
 
     Raises:
         InvalidInputError: a field breaks its limit.
@@ -37,7 +47,10 @@ def parse_switch_spec(spec: Mapping[str, Any]) -> Groups:
             if not _PORT.fullmatch(str(port)):
                 raise InvalidInputError(f"groups.{mac}", "must name interfaces")
         groups[str(mac)] = frozenset(str(port) for port in ports)
-    return groups
+    driver = spec.get("driver", "")
+    if driver not in ("", *DRIVERS):
+        raise InvalidInputError("driver", f"must be one of {', '.join(DRIVERS)}")
+    return SwitchSpec(groups, str(driver))
 
 
 class Switch:
@@ -46,7 +59,8 @@ class Switch:
     def __init__(self, context: RoleContext) -> None:
         self._context = context
         self._driver: SwitchDriver | None = None
-        self._groups: Groups = {}
+        self._probed: dict[str, str] = {}
+        self._spec = SwitchSpec({})
 
     async def apply(self, spec: Mapping[str, Any]) -> None:
         """Make the switch hold exactly these groups.
@@ -55,19 +69,18 @@ class Switch:
             InvalidInputError: a field breaks its limit, or the switch refused a group.
         """
         wanted = parse_switch_spec(spec)
-        if self._driver is None:
-            self._driver = await choose_driver()
-        await self._driver.apply(wanted)
-        self._groups = wanted
+        if self._driver is None or wanted.driver != self._spec.driver:
+            self._driver, self._probed = await choose_driver(wanted.driver)
+        await self._driver.apply(wanted.groups)
+        self._spec = wanted
         self._context.emit("chains.switch.state", self.snapshot())
 
     def snapshot(self) -> Mapping[str, object]:
-        """Return the back end in use, why others are not, and the groups."""
-        driver = self._driver
+        """Return the back end in use, what each back end's probe said, and the groups."""
         return {
-            "driver": driver.name if driver is not None else "",
-            "probed": driver.probed if driver is not None else {},
-            "groups": {mac: sorted(ports) for mac, ports in self._groups.items()},
+            "driver": self._driver.name if self._driver is not None else "",
+            "probed": self._probed,
+            "groups": {mac: sorted(ports) for mac, ports in self._spec.groups.items()},
         }
 
     async def close(self) -> None:

@@ -3,27 +3,31 @@
 | driver | how | without it |
 |---|---|---|
 | ``bridge_mdb`` | entries of link-layer groups in the bridge's multicast database | |
+| ``bpf_clone`` | a program of ours on each port, see ``switch_bpf`` | |
+| ``tc_mirred`` | filters of traffic control on each port, see ``switch_tc`` | |
+| ``nft_dup`` | a table of nftables on each port, see ``switch_nft`` | |
 | ``bridge_flood`` | the bridge copies frames to unknown groups to all ports | servers ignore what is not theirs |
 """
 
-import asyncio
-import json
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, Protocol
+from collections.abc import Mapping
+from typing import Final, Protocol
 
+from apps.chains.agent.switch_bpf import BpfClone
+from apps.chains.agent.switch_commands import Bridge, bridge_find, run, run_json
+from apps.chains.agent.switch_nft import NftDup
+from apps.chains.agent.switch_tc import TcMirred
+from apps.chains.engine.steering import OWN_PREFIX, PROBE_GROUP
 from nfvportal.lib.errors import InvalidInputError
-
-COMMAND_WITHIN_S: Final = 10.0
-# A group that no chain uses: what is there for the time of a probe.
-_PROBE_GROUP: Final = "03:ff:ff:ff:ff:ff"
-_OWN_PREFIX: Final = "03:"
 
 
 class SwitchDriver(Protocol):
-    """Programs a switch. ``probed``: back end -> ``ok`` or why it is not used."""
+    """Programs a switch."""
 
     name: str
-    probed: dict[str, str]
+
+    async def probe(self) -> str:
+        """Return ``ok``, or why it cannot be used here. Leaves nothing behind."""
+        ...
 
     async def apply(self, groups: Mapping[str, frozenset[str]]) -> None:
         """Make the switch hold exactly these groups of ours.
@@ -39,8 +43,9 @@ class BridgeFlood:
 
     name = "bridge_flood"
 
-    def __init__(self, probed: dict[str, str]) -> None:
-        self.probed = probed
+    async def probe(self) -> str:
+        """Return ``ok``: there is nothing that could fail."""
+        return "ok"
 
     async def apply(self, groups: Mapping[str, frozenset[str]]) -> None:
         """Accept any groups."""
@@ -51,8 +56,7 @@ class BridgeMdb:
 
     name = "bridge_mdb"
 
-    def __init__(self, bridge: str, probed: dict[str, str]) -> None:
-        self.probed = probed
+    def __init__(self, bridge: Bridge) -> None:
         self._bridge = bridge
 
     async def apply(self, groups: Mapping[str, frozenset[str]]) -> None:
@@ -71,51 +75,55 @@ class BridgeMdb:
 
     async def held(self) -> set[tuple[str, str]]:
         """Return the (group, port) entries of ours that the bridge has."""
-        _, out, _ = await run(["bridge", "-json", "mdb", "show", "dev", self._bridge])
-        tables = json.loads(out or "[]")
+        tables = await run_json(["bridge", "-json", "mdb", "show", "dev", self._bridge.name])
         return {
             (entry["grp"], entry["port"])
             for table in tables
             for entry in table.get("mdb", [])
-            if str(entry.get("grp", "")).startswith(_OWN_PREFIX) and entry.get("state") == "permanent"
+            if str(entry.get("grp", "")).startswith(OWN_PREFIX) and entry.get("state") == "permanent"
         }
 
     async def _change(self, verb: str, mac: str, port: str) -> str:
-        argv = ["bridge", "mdb", verb, "dev", self._bridge, "port", port, "grp", mac, "permanent"]
+        argv = ["bridge", "mdb", verb, "dev", self._bridge.name, "port", port, "grp", mac, "permanent"]
         code, _, error = await run(argv)
         return "" if code == 0 else error or f"exit code {code}"
 
-    async def probe(self, port: str) -> str:
+    async def probe(self) -> str:
         """Return ``ok``, or why the kernel does not take link-layer groups."""
-        error = await self._change("add", _PROBE_GROUP, port)
+        error = await self._change("add", PROBE_GROUP, self._bridge.ports[0])
         if error:
             return error
-        await self._change("del", _PROBE_GROUP, port)
+        await self._change("del", PROBE_GROUP, self._bridge.ports[0])
         return "ok"
 
 
-async def choose_driver() -> SwitchDriver:
-    """Return the best driver that works here."""
-    _, out, _ = await run(["ip", "-json", "-details", "link", "show", "type", "bridge_slave"])
-    slaves: list[dict[str, Any]] = [row for row in json.loads(out or "[]") if row.get("master")]
-    if not slaves:
-        return BridgeFlood({"bridge_mdb": "this device has no bridge"})
-    mdb = BridgeMdb(slaves[0]["master"], {})
-    answer = await mdb.probe(slaves[0]["ifname"])
-    if answer == "ok":
-        mdb.probed = {"bridge_mdb": "ok"}
-        return mdb
-    return BridgeFlood({"bridge_mdb": answer})
+# Best first, with the reason; what a copy costs is measured by tests/benchmarks/chains_mirror.py.
+PREFERENCE: Final = (BridgeMdb, BpfClone, TcMirred, NftDup)
+DRIVERS: Final = (*(kind.name for kind in PREFERENCE), BridgeFlood.name)
 
 
-async def run(argv: Sequence[str]) -> tuple[int, str, str]:
-    """Run a command; return exit code, output and what it complained about."""
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *argv, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-        )
-    except OSError as error:
-        return 127, "", str(error)
-    async with asyncio.timeout(COMMAND_WITHIN_S):
-        out, error_text = await process.communicate()
-    return process.returncode or 0, out.decode(), " ".join(error_text.decode().split())
+async def choose_driver(wanted: str = "") -> tuple[SwitchDriver, dict[str, str]]:
+    """Return the best driver that works here, or the one that is wanted, and what each driver's probe said.
+
+    Drivers that are not chosen hold nothing of ours afterwards.
+
+    Raises:
+        InvalidInputError: the wanted one does not work here.
+    """
+    bridge = await bridge_find()
+    if bridge is None:
+        drivers: list[SwitchDriver] = []
+        probed = {kind.name: "this device has no bridge" for kind in PREFERENCE}
+    else:
+        drivers = [kind(bridge) for kind in PREFERENCE]
+        probed = {driver.name: await driver.probe() for driver in drivers}
+    drivers.append(BridgeFlood())
+    probed[BridgeFlood.name] = "ok"
+    usable = [driver for driver in drivers if probed[driver.name] == "ok"]
+    chosen = next((driver for driver in usable if wanted in ("", driver.name)), None)
+    if chosen is None:
+        raise InvalidInputError("driver", f"{wanted} does not work here: {probed.get(wanted, 'unknown')}")
+    for driver in usable:
+        if driver is not chosen:
+            await driver.apply({})
+    return chosen, probed

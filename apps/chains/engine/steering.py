@@ -5,14 +5,18 @@ members; one that does not floods it, and whoever has no branch of that mirror i
 and programming the switch only saves copies.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from apps.chains.engine.operators import OperatorKind, OperatorTable
+from nfvportal.lib.errors import InvalidInputError
 
 # A group address (lowest bit) of local meaning (next bit).
 _GROUP_BYTE: Final = 0x03
+OWN_PREFIX: Final = "03:"
+# The last address there is: what a switch is asked to hold for a moment, to see whether it can.
+PROBE_GROUP: Final = "03:ff:ff:ff:ff:ff"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,4 +53,34 @@ def switch_groups(groups: Iterable[Group], ports: Mapping[str, str]) -> dict[str
         group.mac: tuple(ports[member] for member in group.members)
         for group in groups
         if all(member in ports for member in group.members)
+    }
+
+
+def port_copies(
+    groups: Mapping[str, Collection[str]], ports: Sequence[str]
+) -> dict[tuple[str, str], tuple[str, ...]]:
+    """Return (port, group) -> ports that get a frame to the group when it enters by that port: never the same one.
+
+    For switches that decide port by port. An empty tuple says that the frame goes nowhere.
+
+    Raises:
+        InvalidInputError: a member is not among the ports.
+
+    >>> port_copies({"03:00:00:07:02:02": ["p2", "p3"]}, ["p1", "p2"])
+    Traceback (most recent call last):
+    nfvportal.lib.errors.InvalidInputError: groups.03:00:00:07:02:02: must name ports of the switch, not port p3
+    >>> port_copies({"03:00:00:07:02:02": ["p2"]}, ["p1", "p2"])
+    {('p1', '03:00:00:07:02:02'): ('p2',), ('p2', '03:00:00:07:02:02'): ()}
+
+    Complexity: groups x ports x members.
+    """
+    for group, members in groups.items():
+        if unknown := sorted(set(members) - set(ports)):
+            raise InvalidInputError(
+                f"groups.{group}", f"must name ports of the switch, not port {unknown[0]}"
+            )
+    return {
+        (port, group): tuple(member for member in sorted(members) if member != port)
+        for group, members in groups.items()
+        for port in ports
     }

@@ -3,54 +3,13 @@
 import asyncio
 import json
 import subprocess
-from collections.abc import Mapping
-from typing import Any
 
 import pytest
 
-from apps.chains.agent.packet_sockets import PacketSocket
 from apps.chains.agent.switch import Switch, parse_switch_spec
-from apps.chains.engine.shim import ETHER_TYPE, Shim, shim_encode
 from nfvportal.lib.errors import InvalidInputError
+from tests.chains.agent.switch_bed import GROUP, Context, copies, make_bridge
 from tests.nfvportal.agent.in_namespace import in_namespace
-
-GROUP = "03:00:00:07:01:02"
-PORTS = ("p1", "p2", "p3", "p4")
-
-
-class Context:
-    """Keeps what the role tells."""
-
-    device, role, state_dir = "switch", "chains.switch", None
-
-    def __init__(self) -> None:
-        self.told: list[Mapping[str, Any]] = []
-
-    def emit(self, event: str, data: Mapping[str, Any], at_s: float | None = None) -> None:
-        self.told.append(data)
-
-
-def make_bridge() -> None:
-    """A bridge with four ports; their other ends are e1 to e4."""
-    lines = ["link add name br0 type bridge stp_state 0 forward_delay 0", "link set br0 up"]
-    for port in PORTS:
-        end = port.replace("p", "e")
-        lines += [f"link add {port} type veth peer name {end}", f"link set {port} master br0 up"]
-        lines += [f"link set {end} up"]
-    subprocess.run(["ip", "-batch", "-"], input="\n".join(lines), text=True, check=True)
-
-
-def copies(group: str) -> dict[str, int]:
-    """Send one frame into p1 and count what leaves by the other ports."""
-    ends = {port: PacketSocket(port.replace("p", "e"), ETHER_TYPE, is_promiscuous=True) for port in PORTS}
-    mac = bytes.fromhex(group.replace(":", ""))
-    frame = shim_encode(mac, b"\x02\0\0\0\0\x09", Shim(7, 2, 1, 1, 1), bytes(60))
-    ends["p1"].send(frame)
-    # Veth delivers before send returns.
-    found = {port: len([one for one in end.frames() if one == frame]) for port, end in ends.items()}
-    for end in ends.values():
-        end.close()
-    return found
 
 
 @in_namespace
@@ -68,6 +27,18 @@ def test_a_group_frame_reaches_each_member_once_and_nobody_else() -> None:
     asyncio.run(switch.apply({}))
     held = subprocess.run(["bridge", "-json", "mdb", "show"], capture_output=True, text=True, check=True)
     assert GROUP not in held.stdout
+
+
+@in_namespace
+def test_another_driver_takes_over_when_it_is_asked_for() -> None:
+    make_bridge()
+    context = Context()
+    switch = Switch(context)  # type: ignore[arg-type]
+    for driver, ports in (("tc_mirred", ["p2"]), ("bridge_flood", ["p2"]), ("", ["p3"])):
+        asyncio.run(switch.apply({"groups": {GROUP: ports}, "driver": driver}))
+        reached = {port for port, count in copies(GROUP).items() if count}
+        assert reached == ({"p2", "p3", "p4"} if driver == "bridge_flood" else set(ports))
+    assert context.told[-1]["driver"] == "bridge_mdb"
 
 
 @in_namespace
@@ -92,3 +63,8 @@ def test_other_specs_are_refused(groups: object) -> None:
     with pytest.raises(InvalidInputError) as caught:
         parse_switch_spec({"groups": groups})
     assert caught.value.field.startswith("groups")
+
+
+def test_an_unknown_driver_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match="must be one of bridge_mdb, tc_mirred"):
+        parse_switch_spec({"driver": "abacus"})

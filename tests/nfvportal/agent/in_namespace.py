@@ -15,6 +15,8 @@ from nfvportal.lab.isolation import probe_isolation
 from nfvportal.lab.kernel import CLONE_NEWNET, CLONE_NEWUSER, unshare
 
 P = ParamSpec("P")
+# What the child says when the body found that this machine cannot run it.
+SKIPPED = "skipped: "
 
 
 def in_namespace(body: Callable[P, None]) -> Callable[P, None]:
@@ -34,6 +36,8 @@ def in_namespace(body: Callable[P, None]) -> Callable[P, None]:
         with os.fdopen(reader) as answer:
             failure = answer.read()
         assert os.waitpid(pid, 0)[1] == 0, "the child died"
+        if failure.startswith(SKIPPED):
+            pytest.skip(failure.removeprefix(SKIPPED))
         if failure:
             pytest.fail(failure, pytrace=False)
 
@@ -44,6 +48,8 @@ def _failure_of(body: Callable[[], None]) -> str:
     try:
         _enter()
         body()
+    except pytest.skip.Exception as skipped:
+        return f"{SKIPPED}{skipped}"
     except BaseException:
         return traceback.format_exc()
     return ""

@@ -1,0 +1,50 @@
+"""Commands that drivers of a switch run, and the bridge they program."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+COMMAND_WITHIN_S: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    """A Linux bridge and the interfaces that are its ports, by name."""
+
+    name: str
+    ports: tuple[str, ...]
+
+
+async def run(argv: Sequence[str], text: str = "") -> tuple[int, str, str]:
+    """Run a command with ``text`` on its standard input; return exit code, output and what it complained about."""
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *argv,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+    except OSError as error:
+        return 127, "", str(error)
+    async with asyncio.timeout(COMMAND_WITHIN_S):
+        out, error_text = await process.communicate(text.encode())
+    return process.returncode or 0, out.decode(), " ".join(error_text.decode().split())
+
+
+async def run_json(argv: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the rows a command prints as JSON; none where it fails."""
+    _, out, _ = await run(argv)
+    rows: list[dict[str, Any]] = json.loads(out or "[]")
+    return rows
+
+
+async def bridge_find() -> Bridge | None:
+    """Return this device's bridge that has ports, the first by its first port; ``None`` where there is none."""
+    rows = await run_json(["ip", "-json", "-details", "link", "show", "type", "bridge_slave"])
+    slaves = [row for row in rows if row.get("master")]
+    if not slaves:
+        return None
+    name = slaves[0]["master"]
+    return Bridge(name, tuple(sorted(row["ifname"] for row in slaves if row["master"] == name)))
