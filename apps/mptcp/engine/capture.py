@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from typing import BinaryIO, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from apps.mptcp.engine import container_kernel as kernel
 from apps.mptcp.engine.frames import SUPPORTED_LINKS, FrameDecoder
@@ -23,7 +24,7 @@ from apps.mptcp.engine.pcap_walk import PcapngWalk, PcapWalk, Walk
 from apps.mptcp.engine.records import PacketRecords
 from apps.mptcp.engine.report import DecodeReport, with_counts
 
-CHUNK_BYTES: Final = 1 << 20
+CHUNK_BYTES: Final = 1 << 19
 _BATCH_FRAMES: Final = 16_384
 _HEAD_BYTES: Final = 24
 
@@ -42,7 +43,9 @@ class CaptureDecoder:
         self._frames = FrameDecoder()
         self._found = np.zeros((kernel.FRAME_FIELDS, _BATCH_FRAMES), np.int64)
         self._walk: Walk | None = None
-        self._tail = b""
+        # A piece behind a record that is not whole: no more than one block, or it would have been skipped.
+        self._buffer = np.empty(CHUNK_BYTES + kernel.BLOCK_BYTES_MAX, np.uint8)
+        self._kept = 0
         self._byte_count = self._row_count = self._ignored_byte_count = 0
         self._is_broken = self._is_cut = self._has_bad_magic = False
         self._link_types: Counter[int] = Counter()
@@ -52,28 +55,40 @@ class CaptureDecoder:
     def feed(self, chunk: bytes) -> PacketRecords:
         """Return the rows of the records that are whole with this chunk."""
         self._byte_count += len(chunk)
+        octets = np.frombuffer(chunk, np.uint8)
+        parts = []
+        for start in range(0, len(octets), CHUNK_BYTES):
+            part = self._feed_piece(octets[start : start + CHUNK_BYTES])
+            if len(part):
+                parts.append(part)
+        records = parts[0] if len(parts) == 1 else PacketRecords.joined(parts)
+        self._row_count += len(records)
+        return records
+
+    def _feed_piece(self, octets: NDArray[np.uint8]) -> PacketRecords:
+        """Put at most ``CHUNK_BYTES`` behind what is kept and decode what is whole."""
         if self._walk is not None and self._walk.state[kernel.SKIP]:
-            skipped = min(int(self._walk.state[kernel.SKIP]), len(chunk))
+            skipped = min(int(self._walk.state[kernel.SKIP]), len(octets))
             self._walk.state[kernel.SKIP] -= skipped
-            chunk = chunk[skipped:]
-        data = self._tail + chunk if self._tail else bytes(chunk)
-        if not self._is_broken and self._walk is None:
-            self._open(data)
+            octets = octets[skipped:]
         if self._is_broken:
-            self._ignored_byte_count += len(data)
-            self._tail = b""
+            self._ignored_byte_count += len(octets)
             return PacketRecords.zeros(0)
-        if self._walk is None or not data:
-            self._tail = data
-            return PacketRecords.zeros(0)
-        return self._decode(self._walk, data)
+        self._buffer[self._kept : self._kept + len(octets)] = octets
+        self._kept += len(octets)
+        if self._walk is None and self._kept >= _HEAD_BYTES:
+            self._walk = _walk_by_head(self._buffer[:_HEAD_BYTES].tobytes())
+            if self._walk is None:
+                self._has_bad_magic = True
+                self._give_up(0)
+        return PacketRecords.zeros(0) if self._walk is None else self._decode(self._walk)
 
     def finish(self) -> DecodeReport:
         """Say that no more bytes come; return the whole report."""
         is_skipping = self._walk is not None and bool(self._walk.state[kernel.SKIP])
-        self._is_cut = self._is_cut or bool(self._tail) or is_skipping
-        self._ignored_byte_count += len(self._tail)
-        self._tail = b""
+        self._is_cut = self._is_cut or bool(self._kept) or is_skipping
+        self._ignored_byte_count += self._kept
+        self._kept = 0
         return self.report
 
     @property
@@ -107,19 +122,10 @@ class CaptureDecoder:
             ignored_byte_count=self._ignored_byte_count,
         )
 
-    def _open(self, data: bytes) -> None:
-        """Choose the format by the first bytes, once there are enough."""
-        if len(data) < _HEAD_BYTES:
-            return
-        if data[:4] == kernel.SECTION.to_bytes(4, "big"):
-            self._walk = PcapngWalk()
-            return
-        self._walk = PcapWalk.by_head(data[:_HEAD_BYTES])
-        self._has_bad_magic = self._is_broken = self._walk is None
-
-    def _decode(self, walk: Walk, data: bytes) -> PacketRecords:
-        """Decode all whole records of the bytes at hand and keep the rest."""
-        octets = np.frombuffer(data, np.uint8)
+    def _decode(self, walk: Walk) -> PacketRecords:
+        """Decode all whole records at hand and move the rest to the front."""
+        octets = self._buffer[: self._kept]
+        octets.setflags(write=False)  # one type for the compiler, whoever calls
         parts = []
         while True:
             reason, count = walk.advance(octets, self._found)
@@ -127,21 +133,25 @@ class CaptureDecoder:
                 frames = self._found[:, :count]
                 self._note(walk, frames)
                 parts.append(self._frames.decode(octets, frames, self._observer))
-            # A section or interface was read, or the batch is full: there is more here.
+            # Else a section or interface was read, or the batch is full: there is more here.
             if reason == kernel.IS_BROKEN or (reason == kernel.WANTS_MORE and count < _BATCH_FRAMES):
                 break
         rest = int(walk.state[kernel.POSITION])
         walk.state[kernel.POSITION] = 0
-        self._tail = data[rest:]
         if reason == kernel.IS_BROKEN:
-            self._is_broken = True
-            self._ignored_byte_count += len(self._tail)
-            self._tail = b""
-        records = parts[0] if len(parts) == 1 else PacketRecords.joined(parts)
-        self._row_count += len(records)
-        return records
+            self._give_up(rest)
+        else:
+            self._buffer[: self._kept - rest] = self._buffer[rest : self._kept].copy()
+            self._kept -= rest
+        return parts[0] if len(parts) == 1 else PacketRecords.joined(parts)
 
-    def _note(self, walk: Walk, frames: np.ndarray[tuple[int, int], np.dtype[np.int64]]) -> None:
+    def _give_up(self, position: int) -> None:
+        """Read nothing from ``position`` on."""
+        self._is_broken = True
+        self._ignored_byte_count += self._kept - position
+        self._kept = 0
+
+    def _note(self, walk: Walk, frames: NDArray[np.int64]) -> None:
         """Count link types and widen the span of time."""
         links = walk.links
         if len(links) == 1:
@@ -151,6 +161,13 @@ class CaptureDecoder:
         low, high = int(frames[kernel.TIME].min()), int(frames[kernel.TIME].max())
         self._first_us = low if self._first_us is None else min(self._first_us, low)
         self._last_us = high if self._last_us is None else max(self._last_us, high)
+
+
+def _walk_by_head(head: bytes) -> Walk | None:
+    """Choose the format by the first bytes of a file; None: it is no capture."""
+    if head[:4] == kernel.SECTION.to_bytes(4, "big"):
+        return PcapngWalk()
+    return PcapWalk.by_head(head)
 
 
 def read_capture(

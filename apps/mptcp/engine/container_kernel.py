@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from apps.mptcp.engine.compiling import compiled
+from apps.mptcp.engine.compiling import compiled, inlined
 
 Octets = NDArray[np.uint8]
 Integers = NDArray[np.int64]
@@ -36,13 +36,13 @@ SECTION, INTERFACE, PACKET, SIMPLE, ENHANCED = 0x0A0D0D0A, 1, 2, 3, 6
 SECONDS_MAX: Final = 1 << 42  # 139 000 years; keeps microseconds within 63 bits
 
 
-@compiled
+@inlined
 def le16(b: Octets, p: int) -> int:
     """Return two bytes, the low one first; the sum makes it a signed word for the compiler."""
     return 0 + int(b[p]) | (0 + int(b[p + 1])) << 8
 
 
-@compiled
+@inlined
 def word(b: Octets, p: int, is_little: bool) -> int:
     """Return four bytes in the file's order."""
     if is_little:
@@ -85,7 +85,7 @@ def walk_pcap(
     return reason, count
 
 
-@compiled
+@inlined
 def ticks_to_us(high: int, low: int, divisor: int, per_s: int, offset_s: int) -> int:
     """Return microseconds of a time in ticks; what would not fit stays at the largest time."""
     ticks = (np.uint64(high) << np.uint64(32) | np.uint64(low)) // np.uint64(divisor)
@@ -94,7 +94,7 @@ def ticks_to_us(high: int, low: int, divisor: int, per_s: int, offset_s: int) ->
     return int((seconds + offset_s) * 1_000_000 + np.int64(rest))
 
 
-@compiled
+@inlined
 def packet_block(
     b: Octets, p: int, kind: int, size: int, is_little: bool, interfaces: Integers, known: int,
     frames: Integers, count: int, state: Integers,

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from apps.mptcp.engine.compiling import compiled
+from apps.mptcp.engine.compiling import compiled, inlined
 from apps.mptcp.engine.records import Has
 
 Octets = NDArray[np.uint8]
@@ -75,31 +75,31 @@ _FIN, _SYN, _RST, _ACK = 1, 2, 4, 16
 _MAPPED = 0xFFFF << 32
 
 
-@compiled
+@inlined
 def u8(b: Octets, p: int) -> int:
     """Return one byte; the sum makes it a signed word for the compiler, an exact number for the interpreter."""
-    return 0 + int(b[p])
+    return 0 + int(b[np.uint64(p)])
 
 
-@compiled
+@inlined
 def u16(b: Octets, p: int) -> int:
     """Return two bytes in network order."""
     return u8(b, p) << 8 | u8(b, p + 1)
 
 
-@compiled
+@inlined
 def u32(b: Octets, p: int) -> int:
     """Return four bytes in network order."""
     return u8(b, p) << 24 | u8(b, p + 1) << 16 | u8(b, p + 2) << 8 | u8(b, p + 3)
 
 
-@compiled
+@inlined
 def u64(b: Octets, p: int) -> int:
     """Return eight bytes in network order, as a bit pattern."""
     return u32(b, p) << 32 | u32(b, p + 4)
 
 
-@compiled
+@inlined
 def ip_after_type(b: Octets, kind: int, p: int, end: int, counts: Counts) -> int:
     """Return where IP starts behind an EtherType, past VLAN tags and PPPoE; -1: counted why not."""
     for _ in range(TAGS_MAX):
@@ -120,7 +120,7 @@ def ip_after_type(b: Octets, kind: int, p: int, end: int, counts: Counts) -> int
     return -1
 
 
-@compiled
+@inlined
 def ip_in_ppp(b: Octets, p: int, end: int, counts: Counts) -> int:
     """Return where IP starts in a PPP frame, with or without address, control and long protocol; or -1."""
     if p + 2 <= end and u16(b, p) == 0xFF03:
@@ -138,7 +138,7 @@ def ip_in_ppp(b: Octets, p: int, end: int, counts: Counts) -> int:
     return -1
 
 
-@compiled
+@inlined
 def ip_in_loopback(b: Octets, p: int, end: int, counts: Counts) -> int:
     """Return where IP starts behind an address family of four bytes, in either byte order; or -1."""
     if p + 4 > end:
@@ -154,7 +154,7 @@ def ip_in_loopback(b: Octets, p: int, end: int, counts: Counts) -> int:
     return -1
 
 
-@compiled
+@inlined
 def ip_in_frame(b: Octets, p: int, end: int, link: int, counts: Counts) -> int:
     """Return where IP starts in a frame of a link-layer header type; -1: counted why not."""
     if link == ETHERNET:
@@ -182,7 +182,7 @@ def ip_in_frame(b: Octets, p: int, end: int, link: int, counts: Counts) -> int:
     return -1
 
 
-@compiled
+@inlined
 def tcp_in_ipv4(b: Octets, ip: int, end: int, wire_end: int, counts: Counts) -> tuple[int, int]:
     """Return where TCP starts and the packet ends by its header; -1 first: counted why not."""
     if ip + 20 > end:
@@ -204,7 +204,7 @@ def tcp_in_ipv4(b: Octets, ip: int, end: int, wire_end: int, counts: Counts) -> 
     return ip + header, ip + total
 
 
-@compiled
+@inlined
 def tcp_in_ipv6(b: Octets, ip: int, end: int, wire_end: int, counts: Counts) -> tuple[int, int]:
     """Return where TCP starts behind the extension headers and the packet ends; -1 first: counted why not."""
     if ip + 40 > end:
@@ -244,7 +244,7 @@ def tcp_in_ipv6(b: Octets, ip: int, end: int, wire_end: int, counts: Counts) -> 
     return -1, 0
 
 
-@compiled
+@inlined
 def read_dss(
     b: Octets, p: int, size: int, has: int, row: int, wide: Wide, words: Words, halves: Halves, counts: Counts
 ) -> int:
@@ -277,7 +277,7 @@ def read_dss(
     return added
 
 
-@compiled
+@inlined
 def read_capable(
     b: Octets, p: int, size: int, flags: int, has: int, row: int,
     wide: Wide, words: Words, halves: Halves, small: Small, counts: Counts,
@@ -323,7 +323,7 @@ def read_capable(
     return added
 
 
-@compiled
+@inlined
 def read_join(
     b: Octets, p: int, size: int, flags: int, has: int, row: int, words: Words, small: Small, counts: Counts
 ) -> int:
@@ -349,7 +349,7 @@ def read_join(
     return added | _TOKEN
 
 
-@compiled
+@inlined
 def read_add_addr(
     b: Octets, p: int, size: int, has: int, row: int, wide: Wide, halves: Halves, small: Small, counts: Counts
 ) -> int:
@@ -378,7 +378,7 @@ def read_add_addr(
     return _ADD_ADDR | _ADDRESS_ID | (_ECHO if is_echo else 0)
 
 
-@compiled
+@inlined
 def read_short(
     b: Octets, p: int, size: int, subtype: int, has: int, row: int, wide: Wide, small: Small, counts: Counts
 ) -> int:
@@ -411,7 +411,7 @@ def read_short(
     return _FASTCLOSE | _PEER_KEY
 
 
-@compiled
+@inlined
 def read_mptcp(
     b: Octets, p: int, size: int, flags: int, has: int, row: int,
     wide: Wide, words: Words, halves: Halves, small: Small, counts: Counts,
@@ -436,7 +436,7 @@ def read_mptcp(
     return has | read_add_addr(b, p, size, has, row, wide, halves, small, counts)
 
 
-@compiled
+@inlined
 def read_options(
     b: Octets, p: int, options_end: int, end: int, flags: int, row: int,
     wide: Wide, words: Words, halves: Halves, small: Small, counts: Counts,
@@ -466,7 +466,7 @@ def read_options(
     return has
 
 
-@compiled
+@inlined
 def write_addresses(b: Octets, ip: int, row: int, wide: Wide) -> None:
     """Write both addresses of an IP header, IPv4 mapped into IPv6."""
     if u8(b, ip) >> 4 == 4:
@@ -479,7 +479,7 @@ def write_addresses(b: Octets, ip: int, row: int, wide: Wide) -> None:
     wide[DST_LO, row] = u64(b, ip + 32)
 
 
-@compiled
+@inlined
 def read_frame(
     b: Octets, start: int, captured: int, size: int, link: int, row: int,
     wide: Wide, words: Words, halves: Halves, small: Small, counts: Counts,
