@@ -13,6 +13,7 @@ ROLES: dict[str, str] = {
     "chains.server": "apps.chains.agent.server:Server",
     "chains.switch": "apps.chains.agent.switch:Switch",
     "chains.traffic": "apps.chains.agent.traffic:Traffic",
+    "mptcp.sensor": "apps.mptcp.agent.sensor:Sensor",
     "lab.traffic": "nfvportal.lab.traffic.role:Traffic",
 }
 
