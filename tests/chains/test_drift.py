@@ -33,6 +33,7 @@ def measure(
     seconds: int = 20,
     p50_us: float = 250.0,
     later_s: float = 0,
+    p99_us: float = 900.0,
     **slower: float,
 ) -> None:
     """Let the devices of a chain measure for some seconds; ``slower``: factor on what a function takes."""
@@ -42,7 +43,11 @@ def measure(
         ingest_classifier_samples(
             "dc-classifier",
             classifier_columns(
-                row, start_s + second, count=int(1000 + rate_pps * second), latency_us_p50=[p50_us]
+                row,
+                start_s + second,
+                count=int(1000 + rate_pps * second),
+                latency_us_p50=[p50_us],
+                latency_us_p99=[p99_us],
             ),
         )
         columns = server_columns(row, start_s + second)
@@ -165,6 +170,17 @@ def test_constants_are_calibrated_and_stored_with_the_next_plan(fabric: Devices)
     assert plan.content["constants"]["hop_us"] == pytest.approx(constants.hop_us)
     # What was calibrated predicts what was measured.
     assert plan.content["prediction"]["p50_us"] == pytest.approx(2000.0, rel=0.1)
+
+
+def test_a_tail_that_queues_do_not_explain_is_part_of_the_next_prediction(fabric: Devices) -> None:
+    row = deployed(runnable())
+    assert row.plan.content["constants"]["tail_us"] == 0
+    measure(row, 1000, p50_us=2000.0, p99_us=20_000.0)
+    plan = plan_make(chain=row.chain)
+    assert plan.content["constants"]["tail_us"] > 15_000
+    # In whichever graph: pauses of a machine spare none.
+    for which in ("prediction", "sequential"):
+        assert plan.content[which]["p99_us"] == pytest.approx(20_000.0, rel=0.1)
 
 
 def test_operator_s_own_times_are_kept(fabric: Devices) -> None:

@@ -93,6 +93,8 @@ class CostConstants:
         copy_us_per_kib: copying a packet's bytes.
         merge_us, merge_branch_us: fixed part, and per branch.
         margin_ratio: a parallel block must be better than the sequence by this share to be taken.
+        tail_us: what the 99th percentile has beyond the queues' model, of whatever graph: packets wait for processors
+            and for pauses of the machine as well. 0 until it was measured.
     """
 
     hop_us: float = 30.0
@@ -103,3 +105,4 @@ class CostConstants:
     merge_us: float = 1.4
     merge_branch_us: float = 1.0
     margin_ratio: float = 0.05
+    tail_us: float = 0.0

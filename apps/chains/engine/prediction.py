@@ -181,7 +181,7 @@ def predict(
     return Prediction(
         mean_us=time.mean_us,
         p50_us=time.percentile_us(0.5),
-        p99_us=time.percentile_us(0.99),
+        p99_us=time.percentile_us(0.99) + constants.tail_us,
         stages=tuple(walk.stages),
         wire_bytes_per_packet=wire,
         copied_bytes_per_packet=copied,

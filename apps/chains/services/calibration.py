@@ -133,7 +133,8 @@ def calibrate(row: Deployment, measured: Measured) -> CostConstants:
     """Return a deployment's constants with what was measured in their place.
 
     A mirror's and a merge's fixed part is what is left of the median after the parts per branch; the hop is what is
-    left of the whole chain's median after everything else, shared by all hops on the wire.
+    left of the whole chain's median after everything else, shared by all hops on the wire. How far the 99th
+    percentile is from the median, beyond what queues explain, is the tail: the median alone would promise too much.
     """
     chain, root = planned_chain(row.plan), planned_root(row.plan)
     constants = constants_from_json(row.plan.content["constants"])
@@ -149,11 +150,15 @@ def calibrate(row: Deployment, measured: Measured) -> CostConstants:
         return constants
     servers = tuple(Server(**server) for server in row.plan.content["candidates"])
     real = chain_as_measured(row, measured)
-    predicted = predict(real, root, servers, constants)
+    predicted = predict(real, root, servers, replace(constants, tail_us=0.0))
     if not math.isfinite(predicted.p50_us):
         return constants
     left_us = (measured.latency_us_p50 - predicted.p50_us) / (predicted.servers_crossed + 1)
-    return replace(constants, hop_us=max(_LEAST_US, constants.hop_us + left_us))
+    constants = replace(constants, hop_us=max(_LEAST_US, constants.hop_us + left_us))
+    if measured.latency_us_p99 is None:
+        return constants
+    spread_us = measured.latency_us_p99 - measured.latency_us_p50
+    return replace(constants, tail_us=max(0.0, spread_us - (predicted.p99_us - predicted.p50_us)))
 
 
 def _fixed(
