@@ -119,8 +119,9 @@ class ChainRow(ChainRate):
 
 
 # Counters of one operator: ``operator, epoch, device, at_s, kind, nf, in, out, drop, copy, merge, timeout, lost,
-# late, conflict, latency_us_p50, latency_us_p99, queue``. Counters count since the epoch began; latencies are those
-# of the last second, ``None`` when no packet passed.
+# late, conflict, latency_us_p50, latency_us_p99, latency_bins, queue``. Counters count since the epoch began; latencies
+# are those of the last second, ``None`` when no packet passed. ``latency_bins[i]`` counts packets of 2^i up to 2^(i+1)
+# microseconds, of network functions from entering to leaving, of merges the wait for the slowest branch; empty elsewhere.
 HopData = dict[str, Any]
 
 

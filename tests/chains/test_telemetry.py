@@ -92,8 +92,9 @@ def test_hops_and_latency_over_rest(row: Deployment) -> None:
     assert (answer["epoch"], [hop["operator"] for hop in answer["hops"]]) == (1, [1, 2])
     assert answer["hops"][0].keys() >= {
         "operator", "epoch", "device", "at_s", "kind", "nf", "in", "out", "drop", "copy", "merge", "timeout", "lost",
-        "late", "conflict", "latency_us_p50", "latency_us_p99", "queue",
+        "late", "conflict", "latency_us_p50", "latency_us_p99", "latency_bins", "queue",
     }  # fmt: skip
+    assert [sum(hop["latency_bins"]) for hop in answer["hops"]] == [90, 0]
     latency = client.get("/api/v1/chains/chains/web-vpn/latency/").json()
     assert (len(latency["newest"]["bins"]), len(latency["history"])) == (BINS, 1)
     (listed,) = client.get("/api/v1/chains/chains/").json()["results"]

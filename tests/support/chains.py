@@ -141,5 +141,6 @@ def server_columns(row: Deployment, at_s: float | None = None, **changes: Any) -
         **{name: [0, 0] for name in zeros},
         "latency_us_p50": [20.0, 2.0],
         "latency_us_p99": [60.0, 4.0],
+        "latency_bins": [[0] * 4 + [70, 20] + [0] * 26, None],
         **changes,
     }

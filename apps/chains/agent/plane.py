@@ -13,16 +13,21 @@ from apps.chains.agent.worker_link import DROPPED_HERE, Item, WorkerLink
 from apps.chains.engine.hybrid import Copy
 from apps.chains.engine.merging import Merger, Released
 from apps.chains.engine.operators import Hop, Operator, OperatorKind
-from apps.chains.engine.packet import parse
+from apps.chains.engine.packet import UnreadPacket, parse
 from apps.chains.engine.shim import DROPPED_BY_UNKNOWN, Malformed, Shim, ShimFlag, shim_decode, shim_encode
 
 Send = Callable[[bytes], None]
 Emit = Callable[[str, dict[str, object]], None]
 LATENCIES_MAX: Final = 2000
+# Bin i of a histogram counts 2^i up to 2^(i+1) microseconds.
+BINS: Final = 32
 # Plain numbers: arithmetic on enum members is ten times slower, and this runs per packet.
 NIL: Final = int(ShimFlag.NIL)
 HEADER: Final = int(ShimFlag.HEADER_ONLY)
 TRACED: Final = int(ShimFlag.TRACED)
+# So is looking a member up by its name.
+NF, MIRROR, MERGE = OperatorKind.NF, OperatorKind.MIRROR, OperatorKind.MERGE
+SHARED, HEADER_COPY = Copy.SHARED, Copy.HEADER
 
 
 class PathRun:
@@ -33,6 +38,8 @@ class PathRun:
         self.by_id = spec.table.by_id
         self.counters: dict[int, Counter[str]] = {operator.id: Counter() for operator in spec.table.operators}
         self.latencies_us: dict[int, list[float]] = {operator.id: [] for operator in spec.table.operators}
+        # Histograms: of network functions from entering to leaving, of merges the wait for the slowest branch.
+        self.bins: dict[int, list[int]] = {operator.id: [0] * BINS for operator in spec.table.operators}
         self.mergers: dict[int, Merger] = {}
 
     def merger(self, operator: Operator) -> Merger:
@@ -136,11 +143,11 @@ class Plane:
         """Do what an operator of this device does."""
         kind = operator.kind
         run.counters[operator.id]["in"] += 1
-        if kind is OperatorKind.NF:
+        if kind is NF:
             self._enter_nf(run, operator, item)
-        elif kind is OperatorKind.MERGE:
+        elif kind is MERGE:
             self._merge(run, operator, item, branch)
-        elif kind is OperatorKind.MIRROR:
+        elif kind is MIRROR:
             self._mirror(run, operator, item)
         else:
             self._deliver(item)
@@ -165,9 +172,11 @@ class Plane:
         counters = run.counters[operator.id]
         if item.data is not None:
             counters["out"] += 1
+            took_ns = time.monotonic_ns() - item.entered_ns
+            run.bins[operator.id][min((took_ns // 1000 | 1).bit_length(), BINS) - 1] += 1
             latencies = run.latencies_us[operator.id]
             if len(latencies) < LATENCIES_MAX:
-                latencies.append((time.monotonic_ns() - item.entered_ns) / 1000)
+                latencies.append(took_ns / 1000)
         elif item.dropped_by == DROPPED_HERE:
             assert operator.nf_index is not None
             item.dropped_by = operator.nf_index
@@ -189,30 +198,24 @@ class Plane:
         if item.is_traced:
             self._trace(run, operator, item)
         headers: bytes | None = None
+        counters["out"] += len(hops)
         for hop in hops:
-            copy = Item(
-                run,
-                item.packet_id,
-                item.at_us,
-                item.data,
-                is_header_only=item.is_header_only,
-                dropped_by=item.dropped_by,
-                is_traced=item.is_traced,
-            )
-            if hop.copy is Copy.HEADER and item.data is not None and not item.is_header_only:
+            copy = item.twin()
+            if hop.copy is HEADER_COPY and item.data is not None and not item.is_header_only:
                 if headers is None:
                     headers = bytes(parse(item.data).header_copy().data)
                 copy.data, copy.is_header_only = headers, True
-            counters["out"] += 1
-            counters["copy"] += hop.copy is not Copy.SHARED
+            if hop.copy is not SHARED:
+                counters["copy"] += 1
             self.forward(run, hop, copy)
 
     def _merge(self, run: PathRun, operator: Operator, item: Item, branch: int) -> None:
-        packet = None if item.data is None else parse(item.data, item.is_header_only)
+        packet = None if item.data is None else UnreadPacket(item.data, item.is_header_only)
         if item.is_traced:
             self._traced_merges.add((id(run), operator.id, item.packet_id))
         started_ns = time.monotonic_ns()
-        released = run.merger(operator).push(
+        merger = run.mergers.get(operator.id) or run.merger(operator)
+        released = merger.push(
             branch,
             item.packet_id,
             packet,
@@ -226,7 +229,10 @@ class Plane:
     def _release(self, run: PathRun, operator: Operator, released: list[Released], started_ns: int) -> None:
         took_us = (time.monotonic_ns() - started_ns) / 1000 / len(released)
         counters, latencies = run.counters[operator.id], run.latencies_us[operator.id]
+        bins = run.bins[operator.id]
         for one in released:
+            if one.packet is not None:
+                bins[min((one.waited_us | 1).bit_length(), BINS) - 1] += 1
             item = Item(
                 run,
                 one.packet_id,
@@ -239,14 +245,18 @@ class Plane:
             counters["out"] += item.data is not None
             if len(latencies) < LATENCIES_MAX:
                 latencies.append(took_us)
-            key = (id(run), operator.id, one.packet_id)
-            if key in self._traced_merges:
-                self._traced_merges.discard(key)
-                item.is_traced = True
-                self._trace(run, operator, item)
+            if self._traced_merges:
+                self._trace_merged(run, operator, item)
             if one.conflict is not None:
                 self._tell_conflict(run, operator, one)
             self.forward(run, operator.next[0], item)
+
+    def _trace_merged(self, run: PathRun, operator: Operator, item: Item) -> None:
+        key = (id(run), operator.id, item.packet_id)
+        if key in self._traced_merges:
+            self._traced_merges.discard(key)
+            item.is_traced = True
+            self._trace(run, operator, item)
 
     def _tell_conflict(self, run: PathRun, operator: Operator, one: Released) -> None:
         assert one.conflict is not None

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterable, Sequence
 
-from apps.chains.agent.plane import PathRun, Plane
+from apps.chains.agent.plane import BINS, PathRun, Plane
 from apps.chains.agent.worker_link import WorkerLink
 from apps.chains.engine.operators import Operator, OperatorKind
 
@@ -25,6 +25,7 @@ COLUMNS = (
     "conflict",
     "latency_us_p50",
     "latency_us_p99",
+    "latency_bins",
     "queue",
 )
 
@@ -60,6 +61,7 @@ def _row(run: PathRun, operator: Operator, link: WorkerLink | None) -> dict[str,
     merger = run.mergers.get(operator.id)
     merged = merger.counters if merger is not None else {}
     latencies, run.latencies_us[operator.id] = sorted(run.latencies_us[operator.id]), []
+    bins, run.bins[operator.id] = run.bins[operator.id], [0] * BINS
     return {
         "path": run.spec.path,
         "epoch": run.spec.epoch,
@@ -77,5 +79,6 @@ def _row(run: PathRun, operator: Operator, link: WorkerLink | None) -> dict[str,
         "conflict": merged.get("conflict", 0),
         "latency_us_p50": percentile(latencies, 0.5),
         "latency_us_p99": percentile(latencies, 0.99),
+        "latency_bins": bins if operator.kind in (OperatorKind.NF, OperatorKind.MERGE) else None,
         "queue": link.depth if link is not None else (merger.depth if merger is not None else 0),
     }

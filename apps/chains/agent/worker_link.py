@@ -79,6 +79,14 @@ class Item:
         self.operator = 0
         self.entered_ns = 0
 
+    def twin(self) -> "Item":
+        """Return another item with the same packet, for another branch."""
+        twin = Item(self.path, self.packet_id, self.at_us, self.data)
+        twin.is_header_only = self.is_header_only
+        twin.dropped_by = self.dropped_by
+        twin.is_traced = self.is_traced
+        return twin
+
 
 class StartWorker(Protocol):
     """Starts a process for a network function, with its last state if there is one."""
@@ -235,6 +243,7 @@ class WorkerLink:
         self.counters["restarts"] += 1
         now_s = time.monotonic()
         replayed = 0
+        lost_before = self.counters["lost"]
         if self._is_recoverable:
             replayed = self._passed_on
             self._answered = 0
@@ -245,7 +254,12 @@ class WorkerLink:
         is_often = len(self._starts_s) == RESTARTS_MAX and now_s - self._starts_s[0] < RESTARTS_WITHIN_S
         self._emit(
             "restarted",
-            {"instance": self.spec.instance, "reason": "its process ended", "replayed": replayed},
+            {
+                "instance": self.spec.instance,
+                "reason": "its process ended",
+                "replayed": replayed,
+                "lost": self.counters["lost"] - lost_before,
+            },
         )
         if is_often:
             self.restart_at_s = now_s + 1.0

@@ -16,7 +16,7 @@ checksum in the first fragment as it was. IPv4 source routes are not followed fo
 """
 
 import struct
-from typing import Final
+from typing import Any, Final, cast
 
 from apps.chains.engine.checksum import MODULUS, word_sum
 from apps.chains.engine.fields import Field
@@ -254,6 +254,10 @@ class Packet:
         """
         SETTERS[field](self, value)
 
+    def read(self) -> None:
+        """Make sure that the packet is parsed and its bytes its own; see ``UnreadPacket``."""
+        self.ip_version  # noqa: B018  # asking is enough
+
     def copy(self) -> "Packet":
         """Return an independent copy. Complexity: linear in the frame, 0.6 us."""
         twin = Packet.__new__(Packet)
@@ -408,6 +412,27 @@ class Packet:
                 at = self.l4 + 4
                 size = (data[at] << 8 | data[at + 1]) + by
                 data[at], data[at + 1] = size >> 8 & 0xFF, size & 0xFF
+
+
+class UnreadPacket(Packet):
+    """A packet whose parts are looked up when one is first asked for.
+
+    Until then ``data`` is what was given, neither copied nor to be changed; who wants to change it calls ``read``.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, data: bytes, is_header_only: bool = False) -> None:
+        self.data = cast("bytearray", data)
+        self.is_header_only = is_header_only
+
+    def __getattr__(self, name: str) -> Any:
+        """Parse: a slot is empty only before that."""
+        if name not in Packet.__slots__:
+            raise AttributeError(name)
+        self.data = bytearray(self.data)
+        self.reparse()
+        return getattr(self, name)
 
 
 def parse(data: bytes | bytearray, is_header_only: bool = False) -> Packet:

@@ -81,6 +81,7 @@ def _hop(
             **{name: row[name] for name in SERVER_COUNTS},
             "latency_us_p50": row["latency_us_p50"],
             "latency_us_p99": row["latency_us_p99"],
+            "latency_bins": row["latency_bins"] or [],
         },
         recent=[*(known.recent if known else []), *medians][-RECENT_KEPT:],
     )

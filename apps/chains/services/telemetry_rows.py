@@ -53,6 +53,7 @@ SERVER_OPTIONAL: Final = {
     **dict.fromkeys(SERVER_COUNTS, _count),
     "latency_us_p50": _latency,
     "latency_us_p99": _latency,
+    "latency_bins": _bins,
 }
 CLASSIFIER_REQUIRED: Final = {**_KEY, "in": _count, "out": _count}
 CLASSIFIER_COUNTS: Final = ("in", "out", "dropped", "timed_out", "in_flight", "held")

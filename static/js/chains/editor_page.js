@@ -6,6 +6,7 @@ import { openLive } from "../live_status.js";
 import { failureWords } from "../rest.js";
 import { apply, chainDelete, nfTypes, plan, remove, rollback, trace } from "./api.js";
 import { showBranches, showHistory, showSpread } from "./charts.js";
+import { showHistograms } from "./histograms.js";
 import { Editor } from "./editor.js";
 import { JobsLine } from "./jobs_line.js";
 import { LiveChain } from "./live_model.js";
@@ -157,6 +158,7 @@ function drawCharts() {
   const isDrawn = showSpread(find("#spread"), model.newest, model.livePlan, sloMs);
   if (!isDrawn) setText(find("#spread .empty"), "No packet measured yet.");
   showBranches(find("#branches"), model.hops, model.livePlan);
+  if (!showHistograms(find("#histograms"), find("#histograms-table"), model.hops)) setText(find("#histograms .empty"), "No packet measured in the last second.");
   showHistory(find("#latency-history"), model.history, sloMs);
   const isOld = stream.state === "stale" || !model.isFresh(stream.nowS());
   find("#charts-stale").hidden = !isOld;
