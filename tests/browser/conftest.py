@@ -29,7 +29,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="package")
 def portal(browser: Browser) -> Iterator[WholePortal]:
     """A running portal with the demo inventory and, where the kernel allows it, the lab."""
-    with whole_portal() as started:
+    with whole_portal(rate_ratio=0.2) as started:
         add_users(started)
         started.manage("shell", "--command", PATIENCE)
         yield started

@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from nfvportal.lab.topology import TOPOLOGIES
 from nfvportal.supervise.paths import Paths
 from nfvportal.supervise.tether import tether
 
@@ -86,9 +89,23 @@ def _wait_ready(process: subprocess.Popen[bytes], paths: Paths, output_path: Pat
         time.sleep(0.05)
 
 
+def _slower_branch(folder: Path, rate_ratio: float) -> str:
+    """Write the topology ``branch`` with slower links; return its path. Queues keep their delay."""
+    tree = yaml.safe_load((TOPOLOGIES / "branch.yml").read_text())
+    for link in tree["links"].values():
+        for name in {"rate_bps", "queue_bytes"} & link.keys():
+            link[name] = int(link[name] * rate_ratio)
+    path = folder / "branch.yml"
+    path.write_text(yaml.safe_dump(tree))
+    return str(path)
+
+
 @contextlib.contextmanager
-def whole_portal(*arguments: str) -> Iterator[WholePortal]:
+def whole_portal(*arguments: str, rate_ratio: float = 1.0) -> Iterator[WholePortal]:
     """Start a portal with ``manage.py up --port 0`` and further arguments; end it and remove its files after.
+
+    Args:
+        rate_ratio: of the branch's links: who only looks at traffic leaves the processor to others.
 
     Raises:
         RuntimeError: it did not come up; the message holds its logs.
@@ -101,7 +118,8 @@ def whole_portal(*arguments: str) -> Iterator[WholePortal]:
     output_path = base / "up.out"
     if "--topology" not in arguments:
         # Half the agents of the demo, and all that most tests look at.
-        arguments = (*arguments, "--topology", "branch")
+        topology = "branch" if rate_ratio == 1.0 else _slower_branch(base, rate_ratio)
+        arguments = (*arguments, "--topology", topology)
     with output_path.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "manage.py", "up", "--port", "0", *arguments],
