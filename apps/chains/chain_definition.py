@@ -11,6 +11,7 @@ from ipaddress import ip_network
 from typing import Any, Final, NotRequired, TypedDict
 
 from apps.chains.engine.chain import NFS_MAX, SERVERS_MAX, Chain, NfInstance, ServiceTime
+from apps.chains.engine.foreign import FOREIGN, foreign_check
 from apps.chains.engine.nfs.registry import MAKERS, make_nf
 from apps.chains.engine.profiles import ActionProfile
 from nfvportal.lib.errors import InvalidInputError
@@ -345,14 +346,15 @@ def chain_of(definition: Definition, types: Mapping[str, KnownType]) -> Chain:
 
 
 def settings_check(field: str, implementation: str, params: Mapping[str, Any]) -> None:
-    """Refuse settings that an implementation of ours refuses; those of foreign ones are checked where they run.
+    """Refuse settings that an implementation refuses; foreign programs themselves are asked on the server they run on.
 
     Raises:
         InvalidInputError: naming the field below ``field`` and the limit.
     """
-    if implementation not in MAKERS:
-        return
     try:
-        make_nf(implementation, params)
+        if implementation in MAKERS:
+            make_nf(implementation, params)
+        elif implementation in FOREIGN:
+            foreign_check(implementation, params)
     except InvalidInputError as error:
         raise InvalidInputError(f"{field}.{error.field}", error.limit) from error

@@ -27,6 +27,7 @@ SYSTEM_TOOLS = {
     "unshare": ("util-linux", "the lab, and as root the built-in PostgreSQL, will not run"),
     "nsenter": ("util-linux", "the lab (emulated network) will not run"),
     "nft": ("nftables", "network functions and verdicts that are rules of nftables will not run"),
+    "ngrep": ("ngrep", "network functions of the type ngrep will not run"),
 }
 # The same for ``test``.
 TEST_TOOLS: dict[str, tuple[str, str]] = {

@@ -5,7 +5,7 @@
 The proxy puts packets into ``entry`` and takes them from ``exit``; rules and programs see the ports ``in`` and ``out``.
 The bridge learns nothing and floods, so whatever addresses frames have, they pass. It has no addresses, speaks no IPv6
 and answers nobody. What a Linux bridge never forwards does not pass: frames from a group or zero address, and those to
-01:80:c2:00:00:00 to :02 (spanning tree, pause, LACP).
+01:80:c2:00:00:01 and :02 (pause, LACP).
 
 A *marker* passes from ``in`` to ``out`` by a rule of our own at the very ingress, before the bridge and whatever rules
 it has, but in order with the packets: all of this happens in one queue of one processor, which is why the proxy keeps
@@ -21,6 +21,7 @@ import struct
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Final
 
 from apps.chains.agent.packet_sockets import FRAME_MAX, PacketSocket
@@ -96,6 +97,14 @@ def command(arguments: Sequence[str], text: str = "") -> str:
     if done.returncode:
         raise OSError(f"{done.stderr.strip() or done.stdout.strip()}")
     return done.stdout
+
+
+def is_listened_to(port: str) -> bool:
+    """Whether a program takes packets from a port of this namespace by a packet socket."""
+    rows = Path("/proc/thread-self/net/packet").read_text().splitlines()[1:]
+    # Columns: socket, references, type, protocol, interface, running, ...
+    index = str(socket.if_nametoindex(port))
+    return any(row.split()[4:6] == [index, "1"] for row in rows)
 
 
 class Space:

@@ -11,6 +11,7 @@ from the worker, beside the messages of ``nf_worker``:
 
 import json
 import logging
+import os
 import select
 import socket
 import subprocess
@@ -218,6 +219,10 @@ def _tell_figures(end: socket.socket, program: Program, proxy: Proxy, known: Fig
             if figures != told:
                 end.send(b"F" + figures.encode())
                 told = figures
+        except ChildProcessError as error:
+            # Without the program this is no such function any more: end, be counted and started again.
+            logger.warning("%s", error)
+            os._exit(1)
         except OSError:
             logger.warning("the foreign program does not say what it saw", exc_info=True)
         except subprocess.TimeoutExpired:

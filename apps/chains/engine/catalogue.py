@@ -193,6 +193,15 @@ _TYPES: Final = (
         "nftables",
     ),
     NfType(
+        "ngrep",
+        "Payload search with ngrep (foreign)",
+        "Debian's ngrep behind an identity proxy: finds a regular expression in payloads; never drops.",
+        ActionProfile(reads=_CONNECTION | _PAYLOAD, state=StateScope.SHARED),
+        ServiceTime(45.0, 0.5),
+        "Declared by us: it listens beside the packets' way, so it can change none",
+        "ngrep",
+    ),
+    NfType(
         "media_gateway",
         "Media gateway",
         "Relays media by address.",

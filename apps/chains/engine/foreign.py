@@ -6,7 +6,7 @@ emulator, machines that do exactly what the profile says play them (``synthetic_
 
     type         settings
     nftables     ruleset: text for nft, tables of the family bridge; see nft_rules.py for what it may hold
-    softflowd    flows_max: flows it tracks at once, 16 to 1048576 (8192)
+    ngrep        pattern: regular expression to search payloads for; is_ignoring_case (false)
 """
 
 import re
@@ -17,7 +17,7 @@ from apps.chains.engine.nfs.settings import Settings
 from nfvportal.lib.errors import InvalidInputError
 
 RULESET_BYTES_MAX: Final = 32_768
-SOFTFLOWD_FLOWS: Final = 8192
+PATTERN_MAX: Final = 512
 _INCLUDE: Final = re.compile(r"\binclude\b")
 # Such a table goes away with the nft that loaded it, or is not looked at: packets would pass unseen.
 _FLAGS: Final = re.compile(r"\bflags\s+[\s\w,]*\b(owner|dormant)\b")
@@ -50,18 +50,22 @@ def nftables_ruleset(params: Mapping[str, object]) -> str:
     return text
 
 
-def softflowd_flows(params: Mapping[str, object]) -> int:
-    """Return how many flows softflowd tracks at once.
+def ngrep_pattern(params: Mapping[str, object]) -> tuple[str, bool]:
+    """Return the pattern, and whether small and capital letters are the same.
 
     Raises:
-        InvalidInputError: ``params.flows_max`` breaks its limit.
+        InvalidInputError: ``params.<field>`` breaks its limit.
     """
-    return Settings(params, "params", ("flows_max",)).integer("flows_max", 16, 1 << 20, SOFTFLOWD_FLOWS)
+    settings = Settings(params, "params", ("pattern", "is_ignoring_case"))
+    pattern = settings.text("pattern", PATTERN_MAX)
+    if _CONTROL.search(pattern) or "\n" in pattern:
+        settings.refuse("pattern", "must be one line of plain text")
+    return pattern, settings.flag("is_ignoring_case", False)
 
 
 FOREIGN: Final[dict[str, Callable[[Mapping[str, object]], object]]] = {
     "nftables": nftables_ruleset,
-    "softflowd": softflowd_flows,
+    "ngrep": ngrep_pattern,
 }
 
 

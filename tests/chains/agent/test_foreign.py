@@ -1,0 +1,371 @@
+"""The identity proxy around real foreign functions, in namespaces of their own."""
+
+import os
+import re
+import shutil
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from functools import wraps
+from pathlib import Path
+
+import pytest
+
+from apps.chains.agent import foreign_space, foreign_worker
+from apps.chains.agent.foreign_programs import PROGRAMS, foreign_nfs_check
+from apps.chains.agent.foreign_space import FRAME_MIN, MARKER_TYPE, Space
+from apps.chains.agent.packet_sockets import FRAME_MAX
+from apps.chains.agent.specs import NfSpec
+from apps.chains.agent.worker_start import check_nf
+from apps.chains.engine.fields import Field
+from apps.chains.engine.foreign import FOREIGN
+from apps.chains.engine.frame_builder import FrameParts, build_frame
+from apps.chains.engine.nfs.firewall import Firewall
+from apps.chains.engine.packet import parse
+from apps.chains.engine.protocols import TCP, UDP
+from apps.chains.engine.traffic_mix import TrafficMix, TrafficSource
+from nfvportal.lib.errors import InvalidInputError
+from tests.chains.agent.foreign_bed import OPEN, RULESET, TWIN, Bed, Delaying, Unchecked, use_program
+from tests.nfvportal.agent.in_namespace import in_namespace
+from tests.support.foreign import missing_tool
+from tests.support.waiting import wait_until
+
+FRAMES = list(
+    TrafficSource(TrafficMix(flow_count=100, text_ratio=0.1, texts=(b"GET /attack ",)), 5).frames(3000)
+)
+PARTS = FrameParts(b"\x0a\1\0\1", b"\xc0\xa8\0\1", TCP, b"hello", 1000, 80)
+
+
+def with_tool(name: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
+    """Run a test's body in a namespace, if the machine has a program."""
+
+    def decorated(body: Callable[[], None]) -> Callable[[], None]:
+        inside = in_namespace(body)
+
+        @wraps(body)
+        def run() -> None:
+            if reason := missing_tool(name):
+                pytest.skip(reason)
+            inside()
+
+        return run
+
+    return decorated
+
+
+def twin_of(frames: list[bytes]) -> list[bytes | None]:
+    """Return what our own firewall with the same rules makes of frames."""
+    firewall = Firewall(TWIN)
+    return [frame if firewall.process(parse(frame), 0) else None for frame in frames]
+
+
+def test_every_foreign_type_has_a_program() -> None:
+    assert PROGRAMS.keys() == FOREIGN.keys()
+
+
+@with_tool("nft")
+def test_nftables_decides_as_our_firewall_does() -> None:
+    bed = Bed("nftables", {"ruleset": RULESET})
+    wanted = twin_of(FRAMES)
+    assert bed.passed(FRAMES) == wanted
+    dropped = wanted.count(None)
+    assert 500 < dropped < 2500
+    bed.wait_for(
+        entered=3000, matched=3000 - dropped, inferred_drops=dropped, drop=dropped, drops_known_by="markers"
+    )
+
+    def counters() -> dict[str, list[int]]:
+        bed.work()
+        found = bed.link.figures.get("counters", {})
+        assert isinstance(found, dict)
+        return found
+
+    wait_until(lambda: sum(packets for packets, _ in counters().values()) == 3000, "nft told of all packets")
+    assert counters()["refused"][0] + counters()["names"][0] == dropped
+    # nft counts what is behind the Ethernet header.
+    assert counters()["passed"][1] == sum(len(frame) - 14 for frame in wanted if frame is not None)
+    assert set(bed.link.counters) == {"entered", "matched", "inferred_drops", "drop"}
+    bed.close()
+
+
+@with_tool("nft")
+def test_a_copy_of_the_headers_meets_the_same_verdict() -> None:
+    bed = Bed("nftables", {"ruleset": RULESET})
+    copies = [bytes(parse(frame).header_copy().data) for frame in FRAMES[:500]]
+    found = bed.passed(copies, is_header_only=True)
+    assert [data is None for data in found] == [data is None for data in twin_of(FRAMES[:500])]
+    assert all(data in (None, copy) for data, copy in zip(found, copies, strict=True))
+    bed.close()
+
+
+@with_tool("nft")
+def test_frames_of_every_kind_pass_as_they_are() -> None:
+    frame = build_frame(PARTS)
+    kinds = [
+        build_frame(replace(PARTS, tag=0x2005)),
+        frame[:12] + b"\x88\xa8\0\5" + frame[12:],
+        b"\xff" * 6 + frame[6:],
+        bytes.fromhex("01005e000001") + frame[6:],
+        bytes.fromhex("0180c2000000") + frame[6:],
+        bytes.fromhex("0180c200000e") + frame[6:],
+        frame[:12] + b"\x08\x06" + bytes(28),
+        frame[:12] + MARKER_TYPE + bytes(50),
+        frame[:FRAME_MIN] + b"\0",
+        frame.ljust(FRAME_MAX, b"\0"),
+        frame + b"\0" * 9,
+        frame[:40],
+        frame,
+        frame,
+    ]
+    bed = Bed("nftables", {"ruleset": OPEN})
+    assert bed.passed(kinds) == kinds
+    # The kernel's bridge never passes these on; and these do not fit.
+    never = [bytes.fromhex(f"0180c200000{n}") + frame[6:] for n in (1, 2)]
+    never += [frame[:6] + b"\1" + frame[7:], frame[:6] + bytes(6) + frame[12:]]
+    assert bed.passed(never) == [None] * 4
+    assert bed.link.counters["drop"] == 4
+    assert bed.passed([b"", frame[:FRAME_MIN], frame.ljust(FRAME_MAX + 1, b"\0"), frame]) == [
+        None,
+        None,
+        None,
+        frame,
+    ]
+    assert bed.link.counters["error"] == 3
+    bed.close()
+
+
+@with_tool("nft")
+def test_what_looks_like_a_marker_does_not_pass_the_rules() -> None:
+    bed = Bed("nftables", {"ruleset": OPEN.replace("policy accept", "policy drop")})
+    frame = foreign_space._MARKER_ADDRESSES + MARKER_TYPE + bytes(24)
+    assert bed.passed([frame] * 20) == [None] * 20
+    bed.close()
+
+
+@with_tool("nft")
+def test_without_markers_packets_behind_and_the_time_tell_of_drops() -> None:
+    Space.markers_probe = lambda self: False  # type: ignore[method-assign]
+    foreign_worker.TIMEOUT_US = 50_000  # type: ignore[misc]
+    bed = Bed("nftables", {"ruleset": RULESET})
+    frames = FRAMES[:300]
+    assert bed.passed(frames) == twin_of(frames)
+    shut = build_frame(replace(PARTS, dst_port=443))
+    assert bed.passed([shut]) == [None]
+    bed.wait_for(entered=301, drops_known_by="time-out")
+    counters = bed.link.counters
+    assert counters["timed_out"] >= 1
+    assert (
+        counters["timed_out"] + counters["inferred_drops"]
+        == counters["drop"]
+        == twin_of(frames).count(None) + 1
+    )
+    bed.close()
+
+
+@with_tool("nft")
+def test_what_comes_out_changed_is_never_released() -> None:
+    use_program("nftables", Unchecked)
+    rules = OPEN.replace("policy accept;", "policy accept;\n  tcp dport 443 ip ttl set 9\n")
+    bed = Bed("nftables", {"ruleset": rules})
+    lied = build_frame(replace(PARTS, dst_port=443))
+    honest = build_frame(PARTS)
+    assert bed.passed([honest, lied, honest, lied]) == [honest, None, honest, None]
+    bed.wait_for(unmatched=2, inferred_drops=2, matched=2)
+    bed.close()
+
+
+@with_tool("nft")
+def test_what_comes_out_twice_is_released_once() -> None:
+    use_program("nftables", Unchecked)
+    doubled = "table netdev d {\n chain c {\n  type filter hook ingress device in priority 0;\n  dup to out\n }\n}\n"
+    bed = Bed("nftables", {"ruleset": OPEN + doubled})
+    frames = list(dict.fromkeys(FRAMES[:200]))
+    assert bed.passed(frames) == frames
+    bed.wait_for(unmatched=len(frames), matched=len(frames))
+    bed.close()
+
+
+@with_tool("nft")
+def test_declared_writes_come_back_with_the_right_packets() -> None:
+    use_program("nftables", Unchecked)
+    rules = OPEN.replace("policy accept;", "policy accept;\n  tcp dport 443 drop\n  ip dscp set 46\n")
+    bed = Bed("nftables", {"ruleset": rules}, writes=frozenset({Field.IP_TOS, Field.DST_PORT}))
+    # All agree in what is not written, so no two may be inside together: which was dropped could not be told.
+    frames = [
+        build_frame(replace(PARTS, tos=tos, dst_port=port)) for tos in (0, 4, 8) for port in (443, 80, 81)
+    ]
+    wanted = [
+        None
+        if parse(frame).get(Field.DST_PORT) == 443
+        else build_frame(replace(PARTS, tos=0xB8, dst_port=port))
+        for frame in frames
+        for port in [int(str(parse(frame).get(Field.DST_PORT)))]
+    ]
+    assert bed.passed(frames) == wanted
+    bed.close()
+
+
+@with_tool("nft")
+def test_a_function_with_a_queue_of_its_own_keeps_order_and_loses_none() -> None:
+    use_program("nftables", Delaying)
+    bed = Bed("nftables", {"ruleset": RULESET})
+    frames = [frame for frame in FRAMES if len(frame) < 300][:150]
+    # Markers stand in the same queue, so they say nothing too early.
+    assert bed.passed(frames) == twin_of(frames)
+    assert not bed.link.counters["timed_out"]
+    bed.close()
+
+
+@with_tool("nft")
+def test_a_killed_proxy_costs_what_it_held() -> None:
+    bed = Bed("nftables", {"ruleset": RULESET})
+    before = bed.passed(FRAMES[:500])
+    os.kill(bed.link.pid, signal.SIGSTOP)
+    bed.submit(FRAMES[500:700])
+    os.kill(bed.link.pid, signal.SIGKILL)
+    bed.wait_for(restarts=1, lost=200)
+    assert [item.data for item in bed.done[500:]] == [None] * 200
+    after = bed.passed(FRAMES[700:1200])
+    assert before + after == twin_of(FRAMES[:500]) + twin_of(FRAMES[700:1200])
+    (restarted,) = [data for event, data in bed.events if event == "restarted"]
+    assert restarted["lost"] == 200
+    bed.close()
+
+
+@with_tool("ngrep")
+def test_ngrep_finds_what_we_find() -> None:
+    bed = Bed("ngrep", {"pattern": "/attack|/evil"})
+    assert bed.passed(FRAMES) == FRAMES
+    wanted = sum(b"/attack" in frame for frame in FRAMES)
+    assert wanted > 100
+    bed.wait_for(found=wanted, matched=len(FRAMES))
+    bed.close()
+
+
+@with_tool("ngrep")
+def test_without_its_program_a_proxy_ends_and_is_started_again() -> None:
+    bed = Bed("ngrep", {"pattern": "attack"})
+    bed.wait_for(found=0)
+    (child,) = children_of(bed.link.pid)
+    os.kill(child, signal.SIGKILL)
+    bed.passed(FRAMES[:10])
+    bed.wait_for(restarts=1)
+    assert bed.passed(FRAMES[:10]) == FRAMES[:10]
+    bed.close()
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the children of a process."""
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+@with_tool("nft")
+def test_programs_end_with_their_proxy() -> None:
+    if missing_tool("ngrep"):
+        pytest.skip("ngrep is not installed")
+    bed = Bed("ngrep", {"pattern": "attack"})
+    bed.wait_for(found=0)
+    (child,) = children_of(bed.link.pid)
+    bed.close()
+    wait_until(lambda: not Path(f"/proc/{child}/exe").exists(), "ngrep ended too")
+
+
+BAD_RULES = {
+    "tcp dprt 80 drop": "line 4, column 7: syntax error.*(nft)",
+    "limit rate 5/second accept": "must not use limit: .*clock",
+    "quota over 5 mbytes drop": "must not use quota",
+    "ip ttl set 9": "must not use mangle: the profile says that nothing is written",
+    "numgen random mod 2 0 drop": "must not match numgen: .*random",
+    "meta length > 100 drop": "must not match meta length.*ip length",
+    "meta mark 1 drop": "must not match meta mark",
+    "@nh,64,8 9 drop": "must not match raw bytes",
+    "ip checksum 7 drop": "must not match ip checksum",
+    'log prefix "x"': "must not use log: packets would be made, sent elsewhere or kept",
+    "tcp option maxseg size 1 drop": "must not match tcp option",
+    'dup to "out"': "(nft)",
+}
+
+
+@with_tool("nft")
+def test_rules_that_belie_the_profile_are_refused() -> None:
+    for rule, words in BAD_RULES.items():
+        ruleset = OPEN.replace("policy accept;", f"policy accept;\n  {rule}\n")
+        with pytest.raises(InvalidInputError) as caught:
+            foreign_nfs_check([NfSpec("c/fw", "nftables", {"ruleset": ruleset}, 1, {})])
+        assert caught.value.field == "nfs[0].params.ruleset"
+        assert re.search(words, caught.value.limit), (rule, caught.value.limit)
+
+
+BAD_TABLES = {
+    OPEN.replace("bridge", "inet") + OPEN.replace("bridge t", "bridge u"): "family bridge only, not inet",
+    OPEN.replace("forward", "input"): "not filter at input",
+    OPEN.replace(
+        "filter hook forward priority 0; policy accept;", "filter hook forwrd priority 0;"
+    ): "unknown chain",
+    "table bridge t { }\n": "must have a chain with a hook",
+    "table bridge t {\n set s { type ipv4_addr; flags timeout; }\n}\n" + OPEN: "time out or that rules fill",
+    "table bridge t {\n quota q { over 5 mbytes }\n}\n" + OPEN: "must not have a quota",
+    'include "/etc/hostname"\n' + OPEN: "include",
+    OPEN.replace("table bridge t {", "table bridge t {\n flags owner;"): "flag owner",
+    "# " + "x" * 40_000: "1 to 32768 characters",
+    "# é" + "é" * 20_000 + OPEN: "at most 32768 bytes",
+    "\x1b" + OPEN: "plain text",
+    "nonsense": "must have a table of the family bridge",
+}
+
+
+@with_tool("nft")
+def test_tables_that_are_not_for_a_bridge_are_refused() -> None:
+    for ruleset, words in BAD_TABLES.items():
+        with pytest.raises(InvalidInputError) as caught:
+            foreign_nfs_check([NfSpec("c/fw", "nftables", {"ruleset": ruleset}, 1, {})])
+        assert caught.value.field == "nfs[0].params.ruleset"
+        assert re.search(words, caught.value.limit), (ruleset[:80], caught.value.limit)
+
+
+@with_tool("ngrep")
+def test_patterns_that_ngrep_refuses_are_refused() -> None:
+    foreign_nfs_check([NfSpec("c/search", "ngrep", {"pattern": "-K3|a{2}"}, 1, {})])
+    for pattern, words in (
+        ("(", "missing closing parenthesis.*(ngrep)"),
+        ("a\nb", "one line"),
+        ("", "1 to 512"),
+    ):
+        with pytest.raises(InvalidInputError, match=words) as caught:
+            foreign_nfs_check([NfSpec("c/search", "ngrep", {"pattern": pattern}, 1, {})])
+        assert caught.value.field == "nfs[0].params.pattern"
+
+
+@pytest.mark.parametrize(
+    ("type_", "params", "tool"),
+    [("nftables", {"ruleset": OPEN}, "nftables"), ("ngrep", {"pattern": "x"}, "ngrep")],
+)
+def test_a_server_without_the_program_says_what_to_install(
+    type_: str, params: dict[str, object], tool: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name, path=None: None)
+
+    @in_namespace
+    def body() -> None:
+        with pytest.raises(InvalidInputError, match=f"install {tool} there") as caught:
+            foreign_nfs_check([NfSpec("c/nf", "monitor", {}, 1, {}), NfSpec("c/nf", type_, params, 1, {})])
+        assert caught.value.field == "nfs[1].type"
+
+    body()
+
+
+def test_settings_are_checked_without_the_program_too() -> None:
+    with pytest.raises(InvalidInputError, match=r"params\.rules: is unknown"):
+        check_nf(NfSpec("c/fw", "nftables", {"rules": []}, 1, {}))
+    check_nf(NfSpec("c/fw", "nftables", {"ruleset": OPEN}, 1, {}))
+
+
+@with_tool("nft")
+def test_ports_hold_no_address_and_say_nothing() -> None:
+    space = Space()
+    assert space.markers_probe()
+    assert not foreign_space.command(["ip", "-o", "address", "show", "scope", "link"]).strip()
+    udp = build_frame(replace(PARTS, proto=UDP))
+    space.put(udp)
+    space.put_marker(7)
+    assert list(space.taken()) == [udp, 7]
