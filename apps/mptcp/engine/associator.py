@@ -16,20 +16,16 @@ import numpy as np
 
 from apps.mptcp.engine import packet_kernel as kernel
 from apps.mptcp.engine import subflow_layout as layout
-from apps.mptcp.engine.blocking import Hosts
 from apps.mptcp.engine.config import AssociatorConfig
-from apps.mptcp.engine.evidence import Edges
-from apps.mptcp.engine.hard_links import HardLinks, Link
-from apps.mptcp.engine.records import Has, PacketRecords, TcpFlag, address_halves
+from apps.mptcp.engine.domain import Domain
+from apps.mptcp.engine.handshakes import take_news
+from apps.mptcp.engine.records import PacketRecords, address_halves
+from apps.mptcp.engine.soft_links import sweep_all
 from apps.mptcp.engine.subflow_layout import columns
-from apps.mptcp.engine.subflow_table import SubflowTable
-from apps.mptcp.engine.sweep import gather, judge, meeting_pairs
-from apps.mptcp.engine.union_find import Groups
-from apps.mptcp.engine.values import Change, ChangeKind, Connection, EvidenceKind, FlowKey
-from apps.mptcp.engine.views import connection_of
+from apps.mptcp.engine.values import Change, Connection, FlowKey
+from apps.mptcp.engine.views import connection_list, connection_of
 
 NEWS_MAX = 16_384
-SWEEP_ROUNDS = 4
 
 
 class Associator:
@@ -41,14 +37,8 @@ class Associator:
 
     def __init__(self, config: AssociatorConfig | None = None) -> None:
         self.config = config or AssociatorConfig()
-        self.table = SubflowTable(self.config.max_subflows)
-        self.groups = Groups()
-        self.groups.grow(len(self.table.rows))
-        self.edges = Edges()
-        self.hosts = Hosts()
-        self.hard = HardLinks(self.hosts)
-        self.counts = np.zeros(len(kernel.COUNT_NAMES), np.int64)
-        self.now_s = 0.0
+        self.domain = Domain(self.config)
+        self._swept_us = -1
         self._seen = (
             np.zeros(kernel.SEEN_SLOTS, np.uint64),
             np.zeros(kernel.SEEN_SLOTS, np.uint16),
@@ -61,10 +51,15 @@ class Associator:
         )
 
     @property
+    def now_s(self) -> float:
+        """The latest time that a step or tick was given."""
+        return self.domain.now_s
+
+    @property
     def counters(self) -> dict[str, int]:
-        """What happened to packets so far, and how many subflows are known."""
-        counted = dict(zip(kernel.COUNT_NAMES, self.counts.tolist(), strict=True))
-        return {**counted, "subflows": len(self.table), "edges": self.edges.count}
+        """What happened to packets so far, and how many subflows and edges are known."""
+        counted = dict(zip(kernel.COUNT_NAMES, self.domain.counts.tolist(), strict=True))
+        return {**counted, "subflows": len(self.domain.table), "edges": self.domain.edges.count}
 
     def step(self, records: PacketRecords, now_s: float) -> tuple[Change, ...]:
         """Learn packets, in any order and from any observation points.
@@ -74,30 +69,28 @@ class Associator:
 
         Complexity: O(packets), with some microseconds more for each packet of a handshake, join or end.
         """
-        self.now_s = max(self.now_s, now_s)
-        changes: list[Change] = []
+        domain = self.domain
+        domain.now_s = max(domain.now_s, now_s)
         cols = columns(records)
-        self.table.name_observers(records.observer)
+        domain.table.name_observers(records.observer)
         state = np.zeros(kernel.STATE_SIZE, np.int64)
         while state[kernel.NEXT_RECORD] < len(records):
             self._run(cols, state)
-            for k, row, why in zip(
-                *(column[: state[kernel.NEWS_COUNT]].tolist() for column in self._news), strict=True
-            ):
-                self._take_news(records, k, row, why, changes)
+            news = (column[: state[kernel.NEWS_COUNT]].tolist() for column in self._news)
+            for k, row, why in zip(*news, strict=True):
+                take_news(domain, records, k, row, why)
             if state[kernel.NEXT_RECORD] < len(records):
                 self._make_room(state)
-        return tuple(changes)
+        return domain.take_changes()
 
     def _run(self, cols: layout.Columns, state: Any) -> None:
-        table = self.table
+        table, now_us = self.domain.table, int(self.now_s * 1e6)
         free = np.array(table.free, np.int32)
         state[kernel.USED], state[kernel.NEXT_ID] = table.used, table.next_id
         state[kernel.FREE_COUNT], state[kernel.SLOTS_TAKEN] = len(free), table.slots_taken
         kernel.run(
             table.rows, table.slots, free, state, cols, table.observer_bits, *self._seen,
-            len(table.observers) > 1, int(self.config.forget_s * 1e6), int(self.now_s * 1e6), self.counts,
-            *self._news,
+            len(table.observers) > 1, int(self.config.forget_s * 1e6), now_us, self.domain.counts, *self._news,
         )  # fmt: skip
         table.used, table.next_id = int(state[kernel.USED]), int(state[kernel.NEXT_ID])
         table.slots_taken = int(state[kernel.SLOTS_TAKEN])
@@ -105,136 +98,44 @@ class Associator:
 
     def _make_room(self, state: Any) -> None:
         """Grow what stopped the loop, or pass one packet over when the domain is full."""
-        if self.table.slots_taken * 2 >= len(self.table.slots):
-            self.table.rehash()
-        elif (
-            self.table.used == len(self.table.rows)
-            and not self.table.free
-            and state[kernel.NEWS_COUNT] < NEWS_MAX
-        ):
-            if self.table.grow():
-                self.groups.grow(len(self.table.rows))
-            else:
-                self.counts[kernel.REFUSED] += 1
-                state[kernel.NEXT_RECORD] += 1
-
-    def _take_news(self, records: PacketRecords, k: int, row: int, why: int, changes: list[Change]) -> None:
-        rows, at_us = self.table.rows, int(records.at_us[k])
-        at_s, subflow = at_us / 1e6, int(rows[row]["id"])
-        side = 1 if why & kernel.NEWS_OF_B else 0
-        if why & kernel.NEWS_SUBFLOW:
-            self.groups.add(row, subflow)
-            changes.append(Change(ChangeKind.CONNECTION_FOUND, at_s, subflow, subflow=subflow))
-        links: list[Link] = []
-        if why & kernel.NEWS_KEY:
-            links += self._keys(records, k, row, side)
-        if why & kernel.NEWS_JOIN and not int(records.tcp_flags[k]) & TcpFlag.ACK:
-            links += self.hard.join_seen(rows, row, side, int(records.token[k]))
-        if why & kernel.NEWS_DATA_FIN:
-            links += self.hard.fin_seen(rows, row, side)
-        for link in links:
-            self._link(link, at_s, changes)
-        if why & kernel.NEWS_CLOSED:
-            label = int(self.groups.label[row])
-            changes.append(Change(ChangeKind.SUBFLOW_LEFT, at_s, label, subflow=subflow))
-
-    def _keys(self, records: PacketRecords, k: int, row: int, side: int) -> list[Link]:
-        rows, has, at_us = self.table.rows, int(records.has[k]), int(records.at_us[k])
-        is_handshake = bool(has & Has.CAPABLE)
-        if is_handshake:
-            flag = layout.VERSION_0 if int(records.version[k]) == 0 else layout.VERSION_1
-            rows[row]["flags"] |= flag
-        links: list[Link] = []
-        if has & Has.KEY:
-            links += self.hard.key_seen(rows, row, side, int(records.key[k]), at_us, is_handshake)
-        if has & Has.PEER_KEY:
-            links += self.hard.key_seen(rows, row, 1 - side, int(records.peer_key[k]), at_us, is_handshake)
-        return links
-
-    def _link(self, link: Link, at_s: float, changes: list[Change]) -> None:
-        if self.groups.label[link.i] != self.groups.label[link.j]:
-            self.edges.add(
-                link.i, link.j, link.flip, link.kind, link.false_probability, at_s, number=link.number
-            )
-            self._unite(link.i, link.j, link.flip, at_s, changes)
-
-    def _unite(self, i: int, j: int, flip: int, at_s: float, changes: list[Change]) -> None:
-        groups = self.groups
-        younger = i if groups.label[i] > groups.label[j] else j
-        is_single = groups.is_alone(younger)
-        kept, gone = groups.unite(i, j, flip)
-        if is_single:
-            subflow = int(self.table.rows[younger]["id"])
-            changes.append(Change(ChangeKind.SUBFLOW_JOINED, at_s, kept, other=gone, subflow=subflow))
-        else:
-            changes.append(Change(ChangeKind.CONNECTIONS_MERGED, at_s, kept, other=gone))
+        table = self.domain.table
+        if table.slots_taken * 2 >= len(table.slots):
+            table.rehash()
+            return
+        is_full = table.used == len(table.rows) and not table.free and state[kernel.NEWS_COUNT] < NEWS_MAX
+        if is_full and not table.grow():
+            self.domain.counts[kernel.REFUSED] += 1
+            state[kernel.NEXT_RECORD] += 1
 
     def tick(self, now_s: float) -> tuple[Change, ...]:
-        """Sweep: try soft links again, find new ones. Call it each second of the packets' time.
+        """Sweep: try soft links again, find new ones, forget the silent. Call it each second of the packets' time.
 
         Complexity: O(n log n) over subflows.
         """
-        self.now_s = max(self.now_s, now_s)
-        changes: list[Change] = []
-        for _ in range(SWEEP_ROUNDS):  # an aggregate that grew may meet more
-            if not self._sweep_64(changes):
-                break
-        return tuple(changes)
-
-    def _sweep_64(self, changes: list[Change]) -> int:
-        table, groups = self.table, self.groups
-        units = gather(table.rows, table.used, groups.following, groups.parity)
-        far = self.config.far_bytes
-        near = self._near_bytes(len(units.head))
-        pairs = meeting_pairs(units, 2 * far)
-        verdict, gap, chance = judge(pairs, units, near, far)
-        joined = 0
-        for k in np.argsort(chance, kind="stable").tolist():
-            if not verdict[k]:
-                continue
-            u, side_u, v, side_v = pairs[k].tolist()
-            i, j = int(units.head[u]), int(units.head[v])
-            if groups.label[i] == groups.label[j]:
-                continue
-            flip = int(side_u ^ side_v ^ groups.parity[i] ^ groups.parity[j])
-            kind = EvidenceKind.BOTH_SPACES if verdict[k] == 2 else EvidenceKind.ONE_SPACE_64
-            self.edges.add(i, j, flip, kind, float(chance[k]), self.now_s,
-                           gap=(float(gap[k, 0]), float(gap[k, 1])), rivals=len(units.head))  # fmt: skip
-            self._unite(i, j, flip, self.now_s, changes)
-            joined += 1
-        return joined
-
-    def _near_bytes(self, count: int) -> int:
-        """Return the tolerance in one space alone: as wide as expected false pairs stay below 1e-4."""
-        allowed = 2.0**64 * 1e-4 / (2.0 * max(1, count) ** 2)
-        return int(max(self.config.near_bytes, min(self.config.far_bytes, allowed)))
+        self.domain.now_s = max(self.domain.now_s, now_s)
+        sweep_all(self.domain, self._swept_us)
+        self._swept_us = int(self.now_s * 1e6)
+        return self.domain.take_changes()
 
     def connections(self) -> list[Connection]:
-        """Return all connections, single subflows too, oldest id first."""
-        labels, heads = np.unique(self.groups.label[self.table.live_rows()], return_index=True)
-        live = self.table.live_rows()
-        return [connection_of(self, int(live[head])) for _, head in zip(labels, heads, strict=True)]
+        """Return all connections, single subflows too, oldest id first. Complexity: O(n log n)."""
+        return connection_list(self.domain)
 
     def connection(self, connection: int) -> Connection | None:
         """Return a connection by its id; None when there is none. Complexity: O(subflows)."""
-        live = self.table.live_rows()
-        found = live[self.groups.label[live] == connection]
-        return connection_of(self, int(found[0])) if len(found) else None
+        live = self.domain.table.live_rows()
+        found = live[self.domain.groups.label[live] == connection]
+        return connection_of(self.domain, int(found[0])) if len(found) else None
 
     def lookup(self, flow: FlowKey) -> Connection | None:
         """Return the connection of a 4-tuple's newest subflow, whichever end comes first; None when it is unknown."""
         row = self._row(flow)
-        return connection_of(self, row) if row >= 0 else None
+        return connection_of(self.domain, row) if row >= 0 else None
 
     def _row(self, flow: FlowKey) -> int:
         one = (*address_halves(flow.a), flow.a_port)
         other = (*address_halves(flow.b), flow.b_port)
-        (a_hi, a_lo, a_port), (b_hi, b_lo, b_port) = sorted((one, other))
-        u = np.uint64
-        ports = u(a_port << 16 | b_port)
-        return int(
-            kernel.find_row(self.table.rows, self.table.slots, u(a_hi), u(a_lo), u(b_hi), u(b_lo), ports)
-        )
+        return self.domain.table.find(*sorted((one, other)))
 
 
 def associate(parts: Iterable[PacketRecords], config: AssociatorConfig | None = None) -> Associator:

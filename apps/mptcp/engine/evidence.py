@@ -15,12 +15,12 @@ EDGE: Final = np.dtype(
         ("false_probability", "f8"),
         ("gap", "f8", (2,)),  # bytes between the two in i's spaces; NaN: not compared
         ("number", "u8"),  # token, key or DSN, by kind
-        ("checked_us", "i8"),  # the engine's time when it was last found to hold
         ("rivals", "f8"),  # how many others the test could have chosen
         ("flip", "u1"),
         ("kind", "u1"),
         ("is_dead", "u1"),
         ("is_inherited", "u1"),  # found through a subflow that is gone
+        ("strikes", "u1"),  # sweeps in a row that spoke against it
     ],
     align=True,
 )
@@ -47,7 +47,7 @@ class Edges:
         edge["i"], edge["j"], edge["flip"], edge["kind"] = i, j, flip, CODE[kind]
         edge["false_probability"], edge["at_s"] = min(1.0, false_probability), at_s
         edge["number"], edge["gap"], edge["rivals"] = number, gap, rivals
-        edge["checked_us"], edge["is_dead"], edge["is_inherited"] = int(at_s * 1e6), 0, 0
+        edge["is_dead"], edge["is_inherited"], edge["strikes"] = 0, 0, 0
         self.count += 1
         return self.count - 1
 
@@ -59,7 +59,9 @@ class Edges:
     def of_rows(self, rows: list[int]) -> NDArray[np.intp]:
         """Return the indexes of live edges of a whole connection, given all its rows. Complexity: O(edges)."""
         edges = self.kept
-        return np.flatnonzero(np.isin(edges["i"], rows) & (edges["is_dead"] == 0))
+        return np.flatnonzero(
+            (np.isin(edges["i"], rows) | np.isin(edges["j"], rows)) & (edges["is_dead"] == 0)
+        )
 
     def compact(self) -> None:
         """Drop dead edges."""
@@ -73,6 +75,7 @@ def words(edge: Any) -> str:
     kind, number = KINDS[int(edge["kind"])], int(edge["number"])
     gaps = [float(gap) for gap in edge["gap"] if not np.isnan(gap)]
     chance = f"by chance {edge['false_probability']:.1e}"
+    others = f"with {edge['rivals']:,.0f} others in play"
     tail = " Found through a subflow that is gone." if edge["is_inherited"] else ""
     match kind:
         case EvidenceKind.TOKEN:
@@ -80,20 +83,17 @@ def words(edge: Any) -> str:
         case EvidenceKind.KEY:
             text = f"Both carried key {number:016x} ({chance})."
         case EvidenceKind.IDSN:
-            text = f"Its first number follows the initial one that the key gives ({chance})."
+            text = f"Its first number follows, within {_bytes(gaps)}, the one that the key gives ({chance})."
         case EvidenceKind.DATA_FIN:
             text = f"Both ended their data at number {number} ({chance})."
         case EvidenceKind.BOTH_SPACES:
-            text = (
-                f"Data sequence numbers of both directions meet, within {_bytes(gaps)} ({chance}"
-                f" with {edge['rivals']:,.0f} others in play)."
-            )
+            text = f"Numbers of both directions meet, within {_bytes(gaps)} ({chance} {others})."
         case EvidenceKind.ONE_SPACE_64:
-            text = f"Data sequence numbers of one direction meet at 64 bit, within {_bytes(gaps)} ({chance})."
+            text = f"64-bit numbers of one direction meet, within {_bytes(gaps)} ({chance} {others})."
         case _:
             text = (
                 f"32-bit numbers of both directions move together in time, within {_bytes(gaps)} ({chance}"
-                f" with {edge['rivals']:,.0f} others in play)."
+                f" {others})."
             )
     return text + tail
 

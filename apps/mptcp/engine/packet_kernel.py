@@ -41,7 +41,7 @@ COUNT_NAMES: Final = (
 
 OUTLIER_BYTES: Final = 1 << 38
 OUTLIERS_BELIEVED: Final = 4
-RING_STEP_US: Final = 500_000
+RING_STEP_US: Final = 1_000_000
 EPOCH_QUIET_US: Final = 2_000_000
 SEEN_SLOTS: Final = 1 << 16
 SEEN_US: Final = 10_000_000
@@ -129,7 +129,12 @@ def add_point(space: Any, value: Any, at_us: Any) -> bool:
             space.lo = value
         space.first_us = min(space.first_us, at_us)
         space.last_us = max(space.last_us, at_us)
-    space.outliers = np.uint8(0)
+        space.outliers = np.uint8(0)
+        space.points += np.uint32(1)
+        if above < 0:  # sent again, perhaps: says nothing of how far the connection is now
+            return True
+        push(space, at_us)
+        return True
     space.points += np.uint32(1)
     push(space, at_us)
     return True

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from apps.mptcp.engine.packet_kernel import rehash
+from apps.mptcp.engine.packet_kernel import find_row, rehash
 from apps.mptcp.engine.subflow_layout import EMPTY, OBSERVERS_MAX, SUBFLOW
 
 
@@ -60,3 +60,9 @@ class SubflowTable:
             size *= 2
         self.slots = np.full(size, EMPTY, np.int32)
         self.slots_taken = int(rehash(self.rows, self.used, self.slots))
+
+    def find(self, a: tuple[int, int, int], b: tuple[int, int, int]) -> int:
+        """Return the row of the newest subflow between two (address halves, port), the lower first; -1: none."""
+        u = np.uint64
+        ports = u(a[2] << 16 | b[2])
+        return int(find_row(self.rows, self.slots, u(a[0]), u(a[1]), u(b[0]), u(b[1]), ports))

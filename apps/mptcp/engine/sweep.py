@@ -16,27 +16,29 @@ FORWARD_MAX: Final = (
     64  # intervals tried after each one: bounds the work where someone crowds a place on the circle
 )
 UNKNOWN, KNOWN_32, KNOWN_64 = 0, 1, 2
+REFUSED, ONE_SPACE, BOTH_SPACES, FROM_KEY = 0, 1, 2, 3
 
 
 class Units(NamedTuple):
     """Connections as the sweep sees them: a row each.
 
     Args:
-        head: int32, one of the connection's rows (its orientation: ``parity``).
+        head: int32, one of the connection's rows.
         known: uint8[units, 2], width of each space, of the connection's sides; lo, hi: uint64[units, 2].
+        start: uint64[units, 2], the first number by a key, where ``has_start``.
     """
 
     head: NDArray[np.int32]
     known: NDArray[np.uint8]
     lo: NDArray[np.uint64]
     hi: NDArray[np.uint64]
+    has_start: NDArray[np.uint8]
+    start: NDArray[np.uint64]
 
 
 @compiled
-def _gather(
-    rows: Any, used: int, following: Any, parity: Any, head: Any, known: Any, lo: Any, hi: Any
-) -> int:
-    visited = np.zeros(used, np.uint8)
+def _gather(rows: Any, used: int, following: Any, parity: Any, head: Any, known: Any, lo: Any, hi: Any, has_start: Any,
+            start: Any, visited: Any) -> int:  # fmt: skip
     count = 0
     for first in range(used):
         if rows[first].id < 0 or visited[first] != 0:
@@ -49,9 +51,12 @@ def _gather(
             visited[row] = 1
             for side in range(2):
                 space = rows[row].space[side]
+                at = side ^ int(parity[row])
+                if space.has_start == 1:
+                    has_start[count, at] = 1
+                    start[count, at] = space.start
                 if space.points == 0:
                     continue
-                at = side ^ int(parity[row])
                 width = KNOWN_64 if space.is_64 == 1 else KNOWN_32
                 if width > known[count, at]:
                     known[count, at] = width
@@ -75,8 +80,12 @@ def gather(rows: NDArray[Any], used: int, following: NDArray[np.int32], parity: 
     known = np.empty((used, 2), np.uint8)
     lo = np.zeros((used, 2), np.uint64)
     hi = np.zeros((used, 2), np.uint64)
-    count = _gather(rows, used, following, parity, head, known, lo, hi)
-    return Units(head[:count], known[:count], lo[:count], hi[:count])
+    has_start = np.zeros((used, 2), np.uint8)
+    start = np.zeros((used, 2), np.uint64)
+    count = _gather(
+        rows, used, following, parity, head, known, lo, hi, has_start, start, np.zeros(used, np.uint8)
+    )
+    return Units(head[:count], known[:count], lo[:count], hi[:count], has_start[:count], start[:count])
 
 
 @compiled
@@ -126,15 +135,21 @@ def interval_gap(lo_one: Any, hi_one: Any, lo_other: Any, hi_other: Any) -> Any:
 
 
 @compiled
-def _judge(
-    pairs: Any, known: Any, lo: Any, hi: Any, near: float, far: float, both: Any, gap: Any, chance: Any
-) -> None:
+def _follows(units: Any, u: Any, su: Any, v: Any, sv: Any, bound: Any) -> bool:
+    """Return whether v's numbers begin where u's key says that the space begins (T3)."""
+    if units.has_start[u, su] == 0:
+        return False
+    return bool(0 <= np.int64(units.lo[v, sv] - units.start[u, su]) <= bound)
+
+
+@compiled
+def _judge(pairs: Any, units: Any, near: float, far: float, start_bytes: int, verdict: Any, gap: Any,
+           chance: Any) -> None:  # fmt: skip
+    known, lo, hi = units.known, units.lo, units.hi
     for k in range(len(pairs)):
         u, side_u, v, side_v = pairs[k, 0], pairs[k, 1], pairs[k, 2], pairs[k, 3]
-        gap[k, 0], gap[k, 1] = np.nan, np.nan
-        both[k] = 0
-        chance[k] = 1.0
-        spaces = 0
+        gap[k, 0], gap[k, 1], chance[k], verdict[k] = np.nan, np.nan, 1.0, REFUSED
+        spaces, most, follows = 0, 0.0, False
         for turn in range(2):
             su, sv = side_u ^ turn, side_v ^ turn
             if known[u, su] != KNOWN_64 or known[v, sv] != KNOWN_64:
@@ -142,23 +157,36 @@ def _judge(
             spaces += 1
             between = float(interval_gap(lo[u, su], hi[u, su], lo[v, sv], hi[v, sv]))
             gap[k, su] = between
+            most = max(most, between)
             width = (
                 float(hi[u, su] - lo[u, su]) + float(hi[v, sv] - lo[v, sv]) + 2.0 * max(between, near) + 1.0
             )
             chance[k] *= min(1.0, width / 2.0**64)
-        most = max(0.0 if np.isnan(gap[k, 0]) else gap[k, 0], 0.0 if np.isnan(gap[k, 1]) else gap[k, 1])
-        if spaces == 2 and most <= far:
-            both[k] = 2
+            follows = (
+                follows
+                or _follows(units, u, su, v, sv, start_bytes)
+                or _follows(units, v, sv, u, su, start_bytes)
+            )
+        if follows and most <= far:
+            verdict[k] = FROM_KEY
+            chance[k] = float(start_bytes) / 2.0**64
+        elif spaces == 2 and most <= far:
+            verdict[k] = BOTH_SPACES
         elif spaces == 1 and most <= near:
-            both[k] = 1
+            verdict[k] = ONE_SPACE
 
 
 def judge(
-    pairs: NDArray[np.int64], units: Units, near_bytes: float, far_bytes: float
+    pairs: NDArray[np.int64], units: Units, near_bytes: float, far_bytes: float, start_bytes: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.float64]]:
-    """Return per pair: 0 refused, 1 one space (T6), 2 both spaces (T5); gaps by the first unit's spaces; chance."""
+    """Return verdict, gaps by the first unit's spaces (NaN: not compared) and chance of each pair.
+
+    Args:
+        near_bytes: tolerance where one space alone is known; far_bytes: where both are.
+        start_bytes: how far after the initial number of a known key a first number may be (B of T3).
+    """
     verdict = np.zeros(len(pairs), np.uint8)
     gap = np.empty((len(pairs), 2))
     chance = np.empty(len(pairs))
-    _judge(pairs, units.known, units.lo, units.hi, near_bytes, far_bytes, verdict, gap, chance)
+    _judge(pairs, units, near_bytes, far_bytes, start_bytes, verdict, gap, chance)
     return verdict, gap, chance

@@ -43,21 +43,6 @@ def unite(label: Any, following: Any, parity: Any, i: int, j: int, flip: int) ->
 
 
 @compiled
-def members(following: Any, i: int) -> Any:
-    """Return all rows of a row's connection, itself first."""
-    count, k = 1, following[i]
-    while k != i:
-        count += 1
-        k = following[k]
-    found = np.empty(count, np.int32)
-    k = i
-    for place in range(count):
-        found[place] = k
-        k = following[k]
-    return found
-
-
-@compiled
 def dissolve(label: Any, following: Any, parity: Any, ids: Any, rows: Any) -> None:
     """Make every row a connection of its own."""
     for row in rows:
@@ -94,7 +79,10 @@ class Groups:
 
     def members(self, row: int) -> list[int]:
         """Return the rows of a row's connection, itself first."""
-        found: list[int] = members(self.following, row).tolist()
+        found, k = [row], int(self.following[row])
+        while k != row:
+            found.append(k)
+            k = int(self.following[k])
         return found
 
     def is_alone(self, row: int) -> bool:

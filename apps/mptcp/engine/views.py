@@ -1,20 +1,20 @@
 """From rows to values: connections as people and other functions see them."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from apps.mptcp.engine import subflow_layout as layout
+from apps.mptcp.engine.domain import Domain
 from apps.mptcp.engine.evidence import KINDS, words
 from apps.mptcp.engine.hard_links import derive
 from apps.mptcp.engine.records import address_text
 from apps.mptcp.engine.values import HARD, Connection, Evidence, EvidenceKind, FlowKey, Subflow, SubflowState
 
-if TYPE_CHECKING:
-    from apps.mptcp.engine.associator import Associator
 
-
-def subflow_of(machine: "Associator", row: int) -> Subflow:
+def subflow_of(domain: Domain, row: int) -> Subflow:
     """Return one subflow."""
-    record = machine.table.rows[row]
+    record = domain.table.rows[row]
     flags = int(record["flags"])
     flow = FlowKey(
         address_text(int(record["a_hi"]), int(record["a_lo"])),
@@ -27,7 +27,7 @@ def subflow_of(machine: "Associator", row: int) -> Subflow:
     state = SubflowState.ACTIVE
     if flags & layout.CLOSED:
         state = SubflowState.CLOSED
-    elif machine.now_s - last_s > machine.config.idle_s:
+    elif domain.now_s - last_s > domain.config.idle_s:
         state = SubflowState.IDLE
     ranges = [
         (int(space["lo"]), int(space["hi"])) if space["points"] else (None, None) for space in record["space"]
@@ -41,19 +41,19 @@ def subflow_of(machine: "Associator", row: int) -> Subflow:
         first_s=int(record["first_us"]) / 1e6,
         last_s=last_s,
         packet_count=int(record["packets"]),
-        seen_by=_seen_by(machine, int(record["observers"])),
+        seen_by=_seen_by(domain, int(record["observers"])),
         dsn_low=(ranges[0][0], ranges[1][0]),
         dsn_high=(ranges[0][1], ranges[1][1]),
     )
 
 
-def _seen_by(machine: "Associator", bits: int) -> tuple[int, ...]:
-    return tuple(sorted(observer for bit, observer in enumerate(machine.table.observers) if bits >> bit & 1))
+def _seen_by(domain: Domain, bits: int) -> tuple[int, ...]:
+    return tuple(sorted(observer for bit, observer in enumerate(domain.table.observers) if bits >> bit & 1))
 
 
-def evidence_of(machine: "Associator", edge: Any) -> Evidence:
+def evidence_of(domain: Domain, edge: Any) -> Evidence:
     """Return an edge in words."""
-    rows = machine.table.rows
+    rows = domain.table.rows
     return Evidence(
         kind=KINDS[int(edge["kind"])],
         subflow=int(rows[int(edge["i"])]["id"]),
@@ -64,40 +64,61 @@ def evidence_of(machine: "Associator", edge: Any) -> Evidence:
     )
 
 
-def connection_of(machine: "Associator", row: int) -> Connection:
+def connection_of(domain: Domain, row: int) -> Connection:
     """Return the connection of a row."""
-    members = machine.groups.members(row)
-    subflows = sorted((subflow_of(machine, member) for member in members), key=lambda one: one.id)
-    found = machine.edges.of_rows(members).tolist() if len(members) > 1 else []
-    evidence = tuple(evidence_of(machine, machine.edges.all[index]) for index in found)
+    members = domain.groups.members(row)
+    found = domain.edges.of_rows(members).tolist() if len(members) > 1 else []
+    return _connection(domain, members, found)
+
+
+def connection_list(domain: Domain) -> list[Connection]:
+    """Return all connections, by id. Complexity: O(n log n)."""
+    live = domain.table.live_rows()
+    labels, first = np.unique(domain.groups.label[live], return_index=True)
+    alive = np.flatnonzero(domain.edges.kept["is_dead"] == 0)
+    of_edge = domain.groups.label[domain.edges.kept["i"][alive]]
+    order = np.argsort(of_edge, kind="stable")
+    starts = np.searchsorted(of_edge[order], labels, "left").tolist()
+    stops = np.searchsorted(of_edge[order], labels, "right").tolist()
+    sorted_edges = alive[order]
+    return [
+        _connection(domain, domain.groups.members(row), sorted_edges[start:stop].tolist())
+        for row, start, stop in zip(live[first].tolist(), starts, stops, strict=True)
+    ]
+
+
+def _connection(domain: Domain, members: list[int], edges: list[int]) -> Connection:
+    subflows = sorted((subflow_of(domain, member) for member in members), key=lambda one: one.id)
+    evidence = tuple(evidence_of(domain, domain.edges.all[index]) for index in edges)
     confidence = 1.0
     for one in evidence:
         confidence *= 1.0 - one.false_probability
+    label = int(domain.groups.label[members[0]])
     return Connection(
-        id=int(machine.groups.label[row]),
+        id=label,
         subflows=tuple(subflows),
         evidence=evidence,
         confidence=confidence,
         is_blockable=all(one.kind in HARD or one.kind is EvidenceKind.BOTH_SPACES for one in evidence),
-        is_ended=False,
+        is_ended=label in domain.ended,
         coverage=(None, None),
-        tokens=_tokens(machine, members),
+        tokens=_tokens(domain, members),
         first_s=min(one.first_s for one in subflows),
         last_s=max(one.last_s for one in subflows),
     )
 
 
-def _tokens(machine: "Associator", members: list[int]) -> tuple[int, ...]:
+def _tokens(domain: Domain, members: list[int]) -> tuple[int, ...]:
     """Return tokens of a connection; the client's first, as far as roles are known."""
     found: dict[int, int] = {}
     for member in members:
-        record = machine.table.rows[member]
+        record = domain.table.rows[member]
         flags = int(record["flags"])
         for side in range(2):
             if flags & layout.KEY_A << side and not flags & layout.MIRRORED:
                 token, _ = derive(int(record["key"][side]), 0 if flags & layout.VERSION_0 else 1)
                 found.setdefault(token, 0 if flags & layout.CLIENT_A << side else 1)
-        for map_name, name, side in machine.hard.names_of.get(member, ()):
+        for map_name, name, side in domain.hard.names_of.get(member, ()):
             if map_name == "tokens":
                 found.setdefault(name, 0 if flags & layout.CLIENT_A << side else 1)
     return tuple(sorted(found, key=lambda token: (found[token], token)))

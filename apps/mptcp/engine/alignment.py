@@ -1,0 +1,255 @@
+"""T7 and the veto: do two subflows' numbers move together in time?
+
+A connection's number never falls, and no subflow trails another by more than a lag. So a number seen at time t lies
+between what any sibling showed before t - lag and after t + lag. That bracket needs no rate and no model of the
+traffic; where one side is open, as beside the first or last sample, the measured rate bounds it.
+
+The width of the narrowest bracket over the size of the circle is the chance of a stranger. A number far outside is a
+veto: these two are no siblings.
+"""
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apps.mptcp.engine import subflow_layout as layout
+from apps.mptcp.engine.compiling import compiled
+
+UNKNOWN, HOLDS, OUTSIDE, VETO = 0, 1, 2, 3
+VETO_BYTES_64: Final = 8_000_000
+VETO_BYTES_32: Final = 1_000_000
+POINTS_MAX: Final = layout.RING + 1
+MEMBERS_MAX: Final = 8
+
+_RING = layout.RING
+_KEY_A, _MIRRORED = layout.KEY_A, layout.MIRRORED
+
+
+Work = tuple[NDArray[np.int64], NDArray[np.uint64], NDArray[np.float64]]
+
+
+def work_space() -> Work:
+    """Return arrays that the compiled functions write on; they allocate none themselves."""
+    return np.empty((2, POINTS_MAX), np.int64), np.empty((2, POINTS_MAX), np.uint64), np.empty(4)
+
+
+@compiled
+def copy_points(space: Any, at: Any, value: Any) -> Any:
+    """Write a space's (time, highest so far) by time; returns how many."""
+    count = np.int64(space.ring_count)
+    first = np.int64(space.ring_next) + _RING - count
+    for k in range(count):
+        place = (first + k) % _RING
+        at[k] = space.ring_us[place]
+        value[k] = space.ring_hi[place]
+    if count > 0 and space.hi_us > at[count - 1]:
+        at[count] = space.hi_us
+        value[count] = space.hi
+        count += 1
+    return count
+
+
+@compiled
+def pace(at: Any, value: Any, count: Any) -> Any:
+    """Return (bytes per second, most bytes between two points)."""
+    if count < 2 or at[count - 1] == at[0]:
+        return 0.0, 0.0
+    most = 0.0
+    for k in range(1, count):
+        most = max(most, float(np.int64(value[k] - value[k - 1])))
+    span = float(at[count - 1] - at[0]) * 1e-6
+    return float(np.int64(value[count - 1] - value[0])) / max(span, 0.5), most
+
+
+@compiled
+def difference(one: Any, other: Any, is_64: bool) -> Any:
+    """Return one - other, signed, on the circle of the narrower of the two."""
+    if is_64:
+        return float(np.int64(one - other))
+    return float(np.int32(np.uint32(one) - np.uint32(other)))
+
+
+@compiled
+def bracket(at: Any, value: Any, count: Any, when: Any, lag_us: Any, rate: Any, burst: Any) -> Any:
+    """Return (reference number, lowest and highest number a sibling may show at ``when``, relative to it).
+
+    The reference is the bracket's lower end, or its upper one where the lower is open.
+    """
+    below, above = -1, -1
+    for k in range(count):
+        if at[k] <= when - lag_us:
+            below = k
+        elif above < 0 and at[k] >= when + lag_us:
+            above = k
+    if below >= 0 and above >= 0:
+        return value[below], 0.0, float(np.int64(value[above] - value[below]))
+    if below >= 0:
+        ahead = float(when + lag_us - at[below]) * 1e-6
+        return value[below], 0.0, 2.0 * rate * ahead + burst
+    if above >= 0:
+        behind = float(at[above] - when + lag_us) * 1e-6
+        return value[above], -(2.0 * rate * behind + burst), 0.0
+    middle = count // 2
+    around = 2.0 * rate * (2.0 * float(lag_us) * 1e-6) + burst
+    return value[middle], -around, around
+
+
+@compiled
+def fit(at: Any, value: Any, count: Any, when: Any, number: Any, lag_us: Any, rate: Any, burst: Any, is_64: bool,
+        slack: Any) -> Any:  # fmt: skip
+    """Return (state, width of the bracket, bytes outside) of a number seen at ``when`` against a sibling's points."""
+    reference, low, high = bracket(at, value, count, when, lag_us, rate, burst)
+    apart = difference(number, reference, is_64)
+    width = high - low
+    outside = max(0.0, low - apart, apart - high)
+    if outside == 0.0:
+        return HOLDS, width, outside
+    bound = VETO_BYTES_64 if is_64 else VETO_BYTES_32
+    limit = bound + 3.0 * rate * float(lag_us) * 1e-6 + 2.0 * width + burst
+    if outside > limit:
+        return VETO, width, outside
+    return (HOLDS if outside <= slack else OUTSIDE), width + 2.0 * outside, outside
+
+
+@compiled
+def align_spaces(one: Any, other: Any, lag_us: Any, work_at: Any, work_value: Any) -> Any:
+    """Return (state, bytes a stranger would have to hit, widest miss) of two subflows' views of one space."""
+    if one.points == 0 or other.points == 0:
+        return UNKNOWN, 0.0, 0.0
+    is_64 = one.is_64 == 1 and other.is_64 == 1
+    count_one = copy_points(one, work_at[0], work_value[0])
+    count_other = copy_points(other, work_at[1], work_value[1])
+    rate_one, burst_one = pace(work_at[0], work_value[0], count_one)
+    rate_other, burst_other = pace(work_at[1], work_value[1], count_other)
+    rate, burst = max(rate_one, rate_other), max(burst_one, burst_other)
+    slack = 0.5 * rate * float(lag_us) * 1e-6
+    state, narrowest, miss = HOLDS, 2.0**63, 0.0
+    for turn in range(2):
+        mine, theirs = turn, 1 - turn
+        count_mine = count_one if turn == 0 else count_other
+        count_theirs = count_other if turn == 0 else count_one
+        for k in range(count_theirs):
+            found, width, outside = fit(
+                work_at[mine], work_value[mine], count_mine, work_at[theirs, k], work_value[theirs, k],
+                lag_us, rate, burst, is_64, slack,
+            )  # fmt: skip
+            state = max(state, found)
+            narrowest = min(narrowest, width)
+            miss = max(miss, outside)
+    return state, narrowest, miss
+
+
+@compiled
+def keys_differ(one: Any, other: Any, flip: Any) -> bool:
+    """Return whether both keys of one host are known, and differ."""
+    if (one.flags | other.flags) & np.uint32(_MIRRORED) != 0:
+        return False
+    for side in range(2):
+        mate = side ^ flip
+        has_both = one.flags & np.uint32(_KEY_A << side) != 0 and other.flags & np.uint32(_KEY_A << mate) != 0
+        if has_both and one.key[side] != other.key[mate]:
+            return True
+    return False
+
+
+@compiled
+def align(one: Any, other: Any, flip: Any, lag_us: Any, work_at: Any, work_value: Any, out: Any) -> Any:
+    """Return the state of two subflows; ``out`` takes chance, misses in one's spaces (NaN: unknown), spaces known."""
+    out[0], out[1], out[2], out[3] = 1.0, np.nan, np.nan, 0.0
+    if keys_differ(one, other, flip):
+        return VETO
+    worst = UNKNOWN
+    for side in range(2):
+        a, b = one.space[side], other.space[side ^ flip]
+        state, width, miss = align_spaces(a, b, lag_us, work_at, work_value)
+        if state == UNKNOWN:
+            continue
+        worst = max(worst, state)
+        size = 2.0**64 if a.is_64 == 1 and b.is_64 == 1 else 2.0**32
+        out[0] *= min(1.0, (width + 1.0) / size)
+        out[1 + side] = miss
+        out[3] += 1.0
+    return worst
+
+
+@compiled
+def align_connections(rows: Any, following: Any, parity: Any, i: int, j: int, flip: int, lag_us: int, out: Any,
+                      work_at: Any, work_value: Any, trial: Any) -> int:  # fmt: skip
+    """Test all pairs of members of two connections (of 8 each at most); a veto of one pair decides.
+
+    Returns the state of the best pair, with ``out`` as of ``align`` for it; ``out[4], out[5]`` are its rows.
+
+    Args:
+        flip: whether side 0 of ``i``'s connection is side 1 of ``j``'s.
+    """
+    best = UNKNOWN
+    out[0], out[1], out[2], out[3] = 1.0, np.nan, np.nan, 0.0
+    p = i
+    for _ in range(MEMBERS_MAX):
+        q = j
+        for _ in range(MEMBERS_MAX):
+            turn = int(parity[p]) ^ int(parity[q]) ^ flip
+            state = align(rows[p], rows[q], turn, lag_us, work_at, work_value, trial)
+            if state == VETO:
+                return VETO
+            is_better = state == HOLDS and (best != HOLDS or trial[0] < out[0])
+            if is_better or (state == OUTSIDE and best == UNKNOWN):
+                best = state
+                for k in range(4):
+                    out[k] = trial[k]
+                out[4], out[5] = p, q
+            q = following[q]
+            if q == j:
+                break
+        p = following[p]
+        if p == i:
+            break
+    return best
+
+
+@compiled
+def align_pairs(rows: Any, following: Any, parity: Any, pairs: Any, lag_us: int, state: Any, out: Any, work_at: Any,
+                work_value: Any, trial: Any) -> None:  # fmt: skip
+    """Test many pairs of connections, int64[pairs, 3] of row, row, flip; ``out`` is float64[pairs, 6]."""
+    for k in range(len(pairs)):
+        state[k] = align_connections(
+            rows, following, parity, pairs[k, 0], pairs[k, 1], pairs[k, 2], lag_us, out[k],
+            work_at, work_value, trial,
+        )  # fmt: skip
+
+
+@compiled
+def find_vetoes(rows: Any, used: int, following: Any, parity: Any, is_soft: Any, since_us: int, lag_us: int,
+                found: Any, work_at: Any, work_value: Any) -> int:  # fmt: skip
+    """Write pairs of rows of one connection whose numbers moved apart since ``since_us``; returns how many.
+
+    Only the newest point of each is tried: older ones were when they were new. Connections without soft links
+    (``is_soft`` by row) are left alone.
+    """
+    count = 0
+    for p in range(used):
+        if rows[p].id < 0 or is_soft[p] == 0 or rows[p].touched_us <= since_us or following[p] == p:
+            continue
+        q = following[p]
+        for _ in range(MEMBERS_MAX):
+            if q == p:
+                break
+            flip = int(parity[p]) ^ int(parity[q])
+            is_apart = keys_differ(rows[p], rows[q], flip)
+            for side in range(2):
+                mine, theirs = rows[p].space[side], rows[q].space[side ^ flip]
+                if mine.points == 0 or theirs.points == 0 or is_apart:
+                    continue
+                both_64 = mine.is_64 == 1 and theirs.is_64 == 1
+                size = copy_points(theirs, work_at[0], work_value[0])
+                rate, burst = pace(work_at[0], work_value[0], size)
+                state, _, _ = fit(
+                    work_at[0], work_value[0], size, mine.hi_us, mine.hi, lag_us, rate, burst, both_64, 0.0
+                )
+                is_apart = state == VETO
+            if is_apart and count < len(found):
+                found[count, 0], found[count, 1] = p, q
+                count += 1
+            q = following[q]
+    return count

@@ -1,0 +1,114 @@
+"""The state of an association domain, and the two things that change who belongs together: unite and cut."""
+
+from collections import deque
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apps.mptcp.engine import packet_kernel as kernel
+from apps.mptcp.engine.alignment import work_space
+from apps.mptcp.engine.blocking import Hosts
+from apps.mptcp.engine.config import AssociatorConfig
+from apps.mptcp.engine.evidence import FIRST_SOFT, Edges
+from apps.mptcp.engine.hard_links import HardLinks
+from apps.mptcp.engine.subflow_table import SubflowTable
+from apps.mptcp.engine.union_find import Groups, dissolve
+from apps.mptcp.engine.values import AlarmKind, Change, ChangeKind
+
+
+class Domain:
+    """Subflows, edges between them, and the connections they form. ``changes`` collects what subscribers are told."""
+
+    def __init__(self, config: AssociatorConfig) -> None:
+        self.config = config
+        self.table = SubflowTable(config.max_subflows)
+        self.groups = Groups()
+        self.groups.grow(len(self.table.rows))
+        self.edges = Edges()
+        self.hosts = Hosts()
+        self.hard = HardLinks(self.hosts)
+        self.counts: NDArray[np.int64] = np.zeros(len(kernel.COUNT_NAMES), np.int64)
+        self.ended: set[int] = set()  # connections that are over
+        self.now_s = 0.0
+        self.changes: list[Change] = []
+        self.work = work_space()
+
+    def take_changes(self) -> tuple[Change, ...]:
+        """Return what changed since the last call."""
+        changes, self.changes = tuple(self.changes), []
+        return changes
+
+    def add_subflow(self, row: int, at_s: float) -> None:
+        """Let a new subflow be a connection of its own."""
+        subflow = int(self.table.rows[row]["id"])
+        self.groups.grow(len(self.table.rows))
+        self.groups.add(row, subflow)
+        self.changes.append(Change(ChangeKind.CONNECTION_FOUND, at_s, subflow, subflow=subflow))
+
+    def unite(self, i: int, j: int, flip: int, at_s: float) -> None:
+        """Make one connection of two; the older one's id stays."""
+        groups = self.groups
+        younger = i if groups.label[i] > groups.label[j] else j
+        is_single = groups.is_alone(younger)
+        kept, gone = groups.unite(i, j, flip)
+        if gone in self.ended:
+            self.ended.discard(gone)
+            self.ended.add(kept)
+        if is_single:
+            subflow = int(self.table.rows[younger]["id"])
+            self.changes.append(Change(ChangeKind.SUBFLOW_JOINED, at_s, kept, other=gone, subflow=subflow))
+        else:
+            self.changes.append(Change(ChangeKind.CONNECTIONS_MERGED, at_s, kept, other=gone))
+
+    def weakest_between(self, i: int, j: int) -> int | None:
+        """Return the weakest soft edge on the way between two rows of one connection; None when all are hard."""
+        members = self.groups.members(i)
+        mates: dict[int, list[tuple[int, int]]] = {}
+        for index in self.edges.of_rows(members).tolist():
+            edge = self.edges.all[index]
+            one, other = int(edge["i"]), int(edge["j"])
+            mates.setdefault(one, []).append((other, index))
+            mates.setdefault(other, []).append((one, index))
+        came: dict[int, tuple[int, int]] = {i: (i, -1)}
+        pending = deque([i])
+        while pending:
+            row = pending.popleft()
+            for mate, index in mates.get(row, ()):
+                if mate not in came:
+                    came[mate] = (row, index)
+                    pending.append(mate)
+        soft = []
+        row = j
+        while row in came and row != i:
+            row, index = came[row]
+            if self.edges.all[index]["kind"] >= FIRST_SOFT:
+                soft.append(index)
+        return max(soft, key=lambda index: float(self.edges.all[index]["false_probability"]), default=None)
+
+    def cut(self, index: int) -> None:
+        """Take an edge back; its connection splits. The part with the oldest subflow keeps the id."""
+        edge = self.edges.all[index]
+        i, label = int(edge["i"]), int(self.groups.label[int(edge["i"])])
+        members = self.groups.members(i)
+        edge["is_dead"] = 1
+        self.regroup(members, label)
+
+    def regroup(self, members: list[int], label: int) -> None:
+        """Form the connections of some rows anew from their live edges."""
+        groups, ids = self.groups, self.table.rows["id"]
+        dissolve(groups.label, groups.following, groups.parity, ids, np.array(members, np.int32))
+        for index in self.edges.of_rows(members).tolist():
+            edge = self.edges.all[index]
+            groups.unite(int(edge["i"]), int(edge["j"]), int(edge["flip"]))
+        oldest = min(members, key=lambda row: int(ids[row]))
+        for row in groups.members(oldest):
+            groups.label[row] = label
+        for part in sorted({int(groups.label[row]) for row in members} - {label}):
+            self.changes.append(Change(ChangeKind.CONNECTION_SPLIT, self.now_s, label, other=part))
+
+    def alarm(self, kind: AlarmKind, row: int, words: str) -> None:
+        """Tell an operator."""
+        label, subflow = int(self.groups.label[row]), int(self.table.rows[row]["id"])
+        self.changes.append(
+            Change(ChangeKind.ALARM, self.now_s, label, subflow=subflow, alarm=kind, words=words)
+        )

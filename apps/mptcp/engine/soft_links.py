@@ -1,0 +1,167 @@
+"""Soft evidence T3 and T5 to T7: tried again and sought anew at each sweep.
+
+First the veto: siblings whose numbers moved apart twice in a row lose the weakest soft edge between them. Then the
+search: 64-bit intervals by sort and sweep, 32-bit numbers by their movement in time, each candidate against all
+members of the connection. A connection that grew may meet more, so the search repeats until it finds no more.
+"""
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apps.mptcp.engine import alignment, sweep, sweep_32
+from apps.mptcp.engine.crowd import Crowd
+from apps.mptcp.engine.domain import Domain
+from apps.mptcp.engine.evidence import FIRST_SOFT
+from apps.mptcp.engine.values import EvidenceKind
+
+ROUNDS_MAX: Final = 4
+STRIKES_CUT: Final = 2
+VETOES_MAX: Final = 4096
+FALSE_EXPECTED: Final = 1e-4
+START_BYTES: Final = 8_000_000  # B of T3
+FALSE_SHARE_32: Final = 1e-3  # most false partners that a subflow may expect
+STRONG_32: Final = 1e-6  # below, both spaces at 32 bit are as good as at 64: it may block
+
+KIND_OF: Final = {
+    sweep.ONE_SPACE: EvidenceKind.ONE_SPACE_64,
+    sweep.BOTH_SPACES: EvidenceKind.BOTH_SPACES,
+    sweep.FROM_KEY: EvidenceKind.IDSN,
+}
+
+
+def sweep_all(domain: Domain, since_us: int) -> None:
+    """Try soft links again, and seek new ones. Complexity: O(n log n) over subflows, where 32-bit numbers are few."""
+    cut_vetoed(domain, since_us)
+    for _ in range(ROUNDS_MAX):
+        if not seek_64(domain) + seek_32(domain):
+            break
+
+
+def cut_vetoed(domain: Domain, since_us: int) -> None:
+    """Cut the weakest soft edge between siblings that moved apart."""
+    edges, groups, table = domain.edges.kept, domain.groups, domain.table
+    soft = edges[(edges["kind"] >= FIRST_SOFT) & (edges["is_dead"] == 0)]
+    if not len(soft):
+        return
+    is_soft_label = set(np.unique(groups.label[soft["i"]]).tolist())
+    is_soft = np.isin(groups.label[: table.used], list(is_soft_label)).astype(np.uint8)
+    found = np.empty((VETOES_MAX, 2), np.int32)
+    count = alignment.find_vetoes(
+        table.rows,
+        table.used,
+        groups.following,
+        groups.parity,
+        is_soft,
+        since_us,
+        _lag_us(domain),
+        found,
+        *alignment.work_space()[:2],
+    )
+    struck = set()
+    for p, q in found[:count].tolist():
+        if groups.label[p] != groups.label[q]:
+            continue  # already cut
+        weakest = domain.weakest_between(p, q)
+        if weakest is None or weakest in struck:
+            continue
+        struck.add(weakest)
+    strikes = domain.edges.kept["strikes"]
+    before = {index: int(strikes[index]) for index in struck}
+    strikes[:] = 0
+    for index, number in before.items():
+        strikes[index] = number + 1
+        if number + 1 >= STRIKES_CUT:
+            domain.cut(index)
+
+
+def _lag_us(domain: Domain) -> int:
+    return int(domain.config.lag_s * 1e6)
+
+
+def near_bytes(domain: Domain, count: int) -> int:
+    """Return the tolerance in one 64-bit space alone: as wide as few enough false pairs are expected."""
+    allowed = 2.0**64 * FALSE_EXPECTED / (2.0 * max(1, count) ** 2)
+    return int(max(domain.config.near_bytes, min(domain.config.far_bytes, allowed)))
+
+
+def seek_64(domain: Domain) -> int:
+    """Join connections whose 64-bit intervals meet; returns how many joined."""
+    table, groups = domain.table, domain.groups
+    units = sweep.gather(table.rows, table.used, groups.following, groups.parity)
+    near = near_bytes(domain, len(units.head))
+    pairs = sweep.meeting_pairs(units, 2 * domain.config.far_bytes)
+    verdict, gap, chance = sweep.judge(pairs, units, near, domain.config.far_bytes, START_BYTES)
+    chosen = np.flatnonzero(verdict != sweep.REFUSED)
+    chosen = chosen[np.argsort(chance[chosen], kind="stable")]
+    one, other = units.head[pairs[chosen, 0]], units.head[pairs[chosen, 2]]
+    flips = pairs[chosen, 1] ^ pairs[chosen, 3] ^ groups.parity[one] ^ groups.parity[other]
+    joined = 0
+    for k, i, j, flip in zip(chosen.tolist(), one.tolist(), other.tolist(), flips.tolist(), strict=True):
+        if groups.label[i] != groups.label[j] and _align(domain, i, j, flip)[0] != alignment.VETO:
+            kind = KIND_OF[int(verdict[k])]
+            _join(domain, i, j, flip, kind, float(chance[k]), len(units.head), gap[k])
+            joined += 1
+    return joined
+
+
+def seek_32(domain: Domain) -> int:
+    """Join connections whose numbers move together where some are of 32 bits; returns how many joined."""
+    table, groups = domain.table, domain.groups
+    units = sweep.gather(table.rows, table.used, groups.following, groups.parity)
+    found = sweep_32.candidates(table.rows, units, groups.following, groups.parity)
+    if not len(found):
+        return 0
+    rows = np.stack((units.head[found[:, 0]], units.head[found[:, 1]], found[:, 2]), axis=1).astype(np.int64)
+    state, out = np.empty(len(rows), np.int64), np.empty((len(rows), 6))
+    alignment.align_pairs(
+        table.rows,
+        groups.following,
+        groups.parity,
+        rows,
+        _lag_us(domain),
+        state,
+        out,
+        *alignment.work_space(),
+    )
+    chosen = np.flatnonzero((state == alignment.HOLDS) & (out[:, 3] == 2))
+    chosen = chosen[np.argsort(out[chosen, 0], kind="stable")]
+    if not len(chosen):
+        return 0
+    flips = rows[:, 2] ^ groups.parity[rows[:, 0]] ^ groups.parity[rows[:, 1]]
+    crowd = Crowd(domain)
+    joined = 0
+    for k in chosen.tolist():
+        i, j, flip = int(rows[k, 0]), int(rows[k, 1]), int(flips[k])
+        if groups.label[i] == groups.label[j]:
+            continue
+        again, found_now = _align(domain, i, j, flip)
+        rivals = crowd.rivals(groups.members(i), groups.members(j))
+        if again != alignment.HOLDS or found_now[3] != 2 or found_now[0] * rivals > FALSE_SHARE_32:
+            continue
+        p, q = int(found_now[4]), int(found_now[5])
+        turn = int(groups.parity[i] ^ groups.parity[p] ^ groups.parity[j] ^ groups.parity[q]) ^ flip
+        is_strong = found_now[0] * rivals <= STRONG_32
+        kind = EvidenceKind.BOTH_SPACES if is_strong else EvidenceKind.ALIGNED_32
+        _join(domain, p, q, turn, kind, float(found_now[0]), rivals, found_now[1:3])
+        joined += 1
+    return joined
+
+
+def _align(domain: Domain, i: int, j: int, flip: int) -> tuple[int, NDArray[np.float64]]:
+    """Test the connections of two rows; ``flip`` says how the rows face each other."""
+    groups, out = domain.groups, np.empty(6)
+    faced = flip ^ int(groups.parity[i]) ^ int(groups.parity[j])
+    state = alignment.align_connections(
+        domain.table.rows, groups.following, groups.parity, i, j, faced, _lag_us(domain), out, *domain.work
+    )
+    return int(state), out
+
+
+def _join(domain: Domain, i: int, j: int, flip: int, kind: EvidenceKind, chance: float, rivals: float,
+          gap: Any) -> None:  # fmt: skip
+    domain.edges.add(
+        i, j, flip, kind, chance * rivals, domain.now_s, gap=(float(gap[0]), float(gap[1])), rivals=rivals
+    )
+    domain.unite(i, j, flip, domain.now_s)
