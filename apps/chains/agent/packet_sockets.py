@@ -11,7 +11,11 @@ FRAME_MAX: Final = 2048
 BURST: Final = 64
 RECEIVE_BYTES: Final = 8 << 20
 _SOL_PACKET, _ADD_MEMBERSHIP, _MR_PROMISC, _IGNORE_OUTGOING = 263, 1, 1, 23
-_STATISTICS = 6
+_STATISTICS, _AUXDATA = 6, 8
+# struct tpacket_auxdata: status, two lengths, two offsets, then the tag and its type.
+_TAG = struct.Struct("=IIIHHHH")
+_TAG_VALID, _TAG_TYPE_VALID = 1 << 4, 1 << 6
+_TAG_TYPE: Final = 0x8100
 _SO_RCVBUFFORCE = 33
 _SIOCGIFMTU, _SIOCSIFMTU = 0x8921, 0x8922
 
@@ -49,6 +53,10 @@ class PacketSocket:
         except OSError:
             self._socket.close()
             raise
+        # The kernel takes VLAN tags off what it hands to us and tells them beside it; frames of one type have none.
+        self._has_tags = ether_type == ETH_P_ALL
+        if self._has_tags:
+            self._socket.setsockopt(_SOL_PACKET, _AUXDATA, 1)
         self._socket.setblocking(False)
         self.mac: bytes = self._socket.getsockname()[4]
 
@@ -58,6 +66,9 @@ class PacketSocket:
 
     def frames(self) -> Iterator[bytes]:
         """Yield the frames that are there, at most a burst."""
+        if self._has_tags:
+            yield from self._frames_with_tags()
+            return
         receive = self._socket.recv
         for _ in range(BURST):
             try:
@@ -66,6 +77,17 @@ class PacketSocket:
                 return
             except OSError:
                 return  # the interface went down; polling says when it is back
+
+    def _frames_with_tags(self) -> Iterator[bytes]:
+        receive, room = self._socket.recvmsg, socket.CMSG_SPACE(_TAG.size)
+        for _ in range(BURST):
+            try:
+                frame, told, _, _ = receive(FRAME_MAX, room)
+            except BlockingIOError:
+                return
+            except OSError:
+                return  # the interface went down; polling says when it is back
+            yield _tagged(frame, told[0][2]) if told else frame
 
     def send(self, frame: bytes) -> None:
         """Put a frame on the wire; one that does not fit or finds the queue full is counted."""
@@ -81,6 +103,17 @@ class PacketSocket:
     def close(self) -> None:
         """Give the socket back."""
         self._socket.close()
+
+
+def _tagged(frame: bytes, auxiliary: bytes) -> bytes:
+    """Return a frame with the tag that the kernel tells beside it."""
+    if len(auxiliary) < _TAG.size:
+        return frame
+    status, *_, tag, tag_type = _TAG.unpack_from(auxiliary)
+    if not status & _TAG_VALID:
+        return frame
+    kind = tag_type if status & _TAG_TYPE_VALID else _TAG_TYPE
+    return frame[:12] + struct.pack("!HH", kind, tag) + frame[12:]
 
 
 def mtu_ensure(interface: str, mtu: int) -> None:
