@@ -1,6 +1,6 @@
-"""Chains for others' orchestrators: TOSCA VNFFG and networking-sfc commands. Pure.
+"""Chains for others' orchestrators: TOSCA VNFFG and networking-sfc commands, and a plan's rules for a switch. Pure.
 
-Both formats know sequences only: no orchestrator that reads them copies packets to branches and merges them again.
+The former know sequences only: no orchestrator that reads them copies packets to branches and merges them again.
 What is exported is therefore the chain as drawn, which a hybrid plan equals in every output and state.
 
 Source: TOSCA Simple Profile for NFV 1.0 section 10 (VNFFG, FP), as OpenStack Tacker reads it; networking-sfc's commands
@@ -8,12 +8,15 @@ Source: TOSCA Simple Profile for NFV 1.0 section 10 (VNFFG, FP), as OpenStack Ta
 """
 
 import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import yaml
 
 from apps.chains.chain_definition import Definition, MatchJson
 from apps.chains.chain_file import chain_file_write
+from apps.chains.engine.openflow_steering import GROUP_FIRST, PRIORITY, cookie_of
+from apps.chains.engine.steering import Group, switch_groups
 
 FORMATS: Final = ("yaml", "tosca", "networking-sfc")
 CONTENT_TYPES: Final = {
@@ -95,6 +98,44 @@ def networking_sfc_write(definition: Definition) -> str:
     flows = [word for classifier in classifiers for word in ("--flow-classifier", classifier)]
     lines.append(shlex.join(["openstack", "sfc", "port", "chain", "create", *groups, *flows, name]))
     return "\n".join(lines) + "\n"
+
+
+def openflow_write(name: str, groups: Iterable[Group], ports: Mapping[str, str]) -> str:
+    """Return what a plan's mirrors ask of a switch, as commands of ``ovs-ofctl`` that may be run again.
+
+    The entries are those that the role ``chains.switch`` makes by itself on a switch it can reach, under other group
+    numbers: here one follows from path and operator, so that chains of up to 256 paths do not meet.
+
+    Args:
+        name: of the chain.
+        groups: the mirrors that send to several servers.
+        ports: name in the operator table -> name of the switch's port towards it.
+    """
+    lines = [
+        "#!/bin/sh",
+        f"# {name}: copies frames of its mirrors to the servers that want them. Argument: the bridge, or where its",
+        "# management connection listens, e.g. unix:/run/openvswitch/br0.mgmt. Port names stand for the servers.",
+        "# Untested: written without asking a switch.",
+        "set -e",
+        'bridge="${1:?which bridge}"',
+    ]
+    wanted = switch_groups(groups, ports)
+    if not wanted:
+        lines.append("# Nothing to do: no mirror of this plan sends to two servers or more.")
+    for mac, members in wanted.items():
+        address = bytes.fromhex(mac.replace(":", ""))
+        number = GROUP_FIRST | address[3] << 8 | address[5]
+        lines += _openflow_commands(mac, number, members)
+    return "\n".join(lines) + "\n"
+
+
+def _openflow_commands(mac: str, number: int, members: Sequence[str]) -> list[str]:
+    buckets = ",".join(f"bucket=output:{port}" for port in members)
+    flow = f"cookie={cookie_of(mac):#x},priority={PRIORITY},dl_dst={mac},actions=group:{number}"
+    return [
+        f"""ovs-ofctl -O OpenFlow13 --may-create mod-group "$bridge" 'group_id={number},type=all,{buckets}'""",
+        f"""ovs-ofctl -O OpenFlow13 add-flow "$bridge" '{flow}'""",
+    ]
 
 
 def _entries(match: MatchJson) -> list[dict[str, Any]]:

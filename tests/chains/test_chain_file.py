@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apps.chains.chain_definition import definition_parse
-from apps.chains.chain_export import chain_export
+from apps.chains.chain_export import chain_export, openflow_write
 from apps.chains.chain_file import FILE_MAX_CHARS, ChainFileError, chain_file_read, chain_file_write
+from apps.chains.engine.steering import Group, group_mac
 
 FILE = """\
 # A chain with everything
@@ -165,3 +166,18 @@ def test_networking_sfc_makes_pairs_groups_classifiers_and_the_chain() -> None:
     ]
     assert commands[-1][-1] == "branch"
     assert commands[-1].index("fw-group") < commands[-1].index("scrub-group")
+
+
+def test_rules_for_a_switch_name_groups_members_and_that_nobody_tested_them() -> None:
+    groups = [Group(2, group_mac(7, 1, 2), ("a", "b")), Group(5, group_mac(7, 1, 5), ("b", "c", "d"))]
+    text = openflow_write("web", groups, {"a": "p1", "b": "p2", "c": "p3", "d": "p4"})
+    commands = [shlex.split(line) for line in text.splitlines() if line.startswith("ovs-ofctl")]
+    assert [command[-1].split(",bucket")[0] for command in commands[::2]] == [
+        "group_id=1313212162,type=all", "group_id=1313212165,type=all",
+    ]  # fmt: skip
+    assert commands[2][-1].endswith("bucket=output:p2,bucket=output:p3,bucket=output:p4")
+    assert commands[3][-1] == (
+        "cookie=0x4e46030000070105,priority=40000,dl_dst=03:00:00:07:01:05,actions=group:1313212165"
+    )
+    assert "Untested" in text
+    assert "Nothing to do" in openflow_write("web", [], {})

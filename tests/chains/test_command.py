@@ -71,6 +71,13 @@ def test_export(format_: str, tmp_path: Path) -> None:
         assert run(tmp_path, "export", text=text) == text
 
 
+def test_export_of_rules_for_a_switch(tmp_path: Path) -> None:
+    text = run(tmp_path, "export", "--format", "openflow")
+    assert "Untested" in text
+    assert "Nothing to do" in text, "all on one server"
+    assert "--path: must be" in run(tmp_path, "export", "--format", "openflow", "--path", "0", code=1)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [("rate_pps: 2000", "rate_pps: -1", "chain.yml:2: rate_pps: must be a number"),

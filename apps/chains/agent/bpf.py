@@ -74,7 +74,7 @@ class BpfMap:
 
     def delete(self, key: bytes) -> None:
         """Remove an entry."""
-        self._element(_DELETE, key, ctypes.create_string_buffer(self._value_bytes))
+        self._element(_DELETE, key, None)
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """Yield all entries; nobody else may change the map meanwhile."""
@@ -90,10 +90,11 @@ class BpfMap:
             self._element(_LOOKUP, key, value)
             yield key, value.raw
 
-    def _element(self, command: int, key: bytes | None, value: ctypes.Array[ctypes.c_char]) -> None:
+    def _element(self, command: int, key: bytes | None, value: ctypes.Array[ctypes.c_char] | None) -> None:
         held = None if key is None else ctypes.create_string_buffer(key, self._key_bytes)
         at = 0 if held is None else _address(held)
-        _call(command, struct.pack("=IIQQQ", self.descriptor, 0, at, _address(value), 0))
+        to = 0 if value is None else _address(value)
+        _call(command, struct.pack("=IIQQQ", self.descriptor, 0, at, to, 0))
 
     def close(self) -> None:
         """Give the descriptor back; programs that use the map keep it alive."""

@@ -1,7 +1,8 @@
 """Role ``chains.switch``: makes the fabric copy the frames of parallel blocks, with what this device's kernel has.
 
 Spec: ``{"groups": {"03:00:00:07:01:02": ["to-server-1", "to-server-2"]}}``: group address -> ports. ``"driver"`` asks
-for one back end by name; without it the best one that works here is used.
+for one back end by name; without it the best one that works here is used. ``"connection": "unix:/run/br0.mgmt"`` (or
+``tcp:address:port``) names a switch that listens for OpenFlow 1.3.
 """
 
 import re
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from apps.chains.agent.switch_drivers import DRIVERS, SwitchDriver, choose_driver
+from apps.chains.agent.switch_openflow import OpenFlow, check_connection
 from nfvportal.agent.role import RoleContext
 from nfvportal.lib.errors import InvalidInputError
 
@@ -22,10 +24,11 @@ Groups = dict[str, frozenset[str]]
 
 @dataclass(frozen=True, slots=True)
 class SwitchSpec:
-    """What a switch shall hold. ``driver``: by which back end, empty for the best one."""
+    """What a switch shall hold; ``driver``: by which back end, empty for the best one."""
 
     groups: Groups
     driver: str = ""
+    connection: str = ""
 
 
 def parse_switch_spec(spec: Mapping[str, Any]) -> SwitchSpec:
@@ -50,7 +53,12 @@ def parse_switch_spec(spec: Mapping[str, Any]) -> SwitchSpec:
     driver = spec.get("driver", "")
     if driver not in ("", *DRIVERS):
         raise InvalidInputError("driver", f"must be one of {', '.join(DRIVERS)}")
-    return SwitchSpec(groups, str(driver))
+    connection = spec.get("connection", "")
+    if connection != "":
+        check_connection(connection)
+    elif driver == OpenFlow.name:
+        raise InvalidInputError("connection", "must be given for the driver openflow")
+    return SwitchSpec(groups, driver, connection)
 
 
 class Switch:
@@ -69,8 +77,9 @@ class Switch:
             InvalidInputError: a field breaks its limit, or the switch refused a group.
         """
         wanted = parse_switch_spec(spec)
-        if self._driver is None or wanted.driver != self._spec.driver:
-            self._driver, self._probed = await choose_driver(wanted.driver)
+        asked = (wanted.driver, wanted.connection)
+        if self._driver is None or asked != (self._spec.driver, self._spec.connection):
+            self._driver, self._probed = await choose_driver(*asked)
         await self._driver.apply(wanted.groups)
         self._spec = wanted
         self._context.emit("chains.switch.state", self.snapshot())

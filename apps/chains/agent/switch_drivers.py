@@ -2,6 +2,7 @@
 
 | driver | how | without it |
 |---|---|---|
+| ``openflow`` | groups of a switch that speaks OpenFlow 1.3, see ``switch_openflow`` | |
 | ``bridge_mdb`` | entries of link-layer groups in the bridge's multicast database | |
 | ``bpf_clone`` | a program of ours on each port, see ``switch_bpf`` | |
 | ``tc_mirred`` | filters of traffic control on each port, see ``switch_tc`` | |
@@ -15,6 +16,7 @@ from typing import Final, Protocol
 from apps.chains.agent.switch_bpf import BpfClone
 from apps.chains.agent.switch_commands import Bridge, bridge_find, run, run_json
 from apps.chains.agent.switch_nft import NftDup
+from apps.chains.agent.switch_openflow import OpenFlow
 from apps.chains.agent.switch_tc import TcMirred
 from apps.chains.engine.steering import OWN_PREFIX, PROBE_GROUP
 from nfvportal.lib.errors import InvalidInputError
@@ -99,30 +101,36 @@ class BridgeMdb:
 
 # Best first, with the reason; what a copy costs is measured by tests/benchmarks/chains_mirror.py.
 PREFERENCE: Final = (BridgeMdb, BpfClone, TcMirred, NftDup)
-DRIVERS: Final = (*(kind.name for kind in PREFERENCE), BridgeFlood.name)
+DRIVERS: Final = (OpenFlow.name, *(kind.name for kind in PREFERENCE), BridgeFlood.name)
+NO_CONNECTION: Final = "no connection to a switch was given"
 
 
-async def choose_driver(wanted: str = "") -> tuple[SwitchDriver, dict[str, str]]:
+async def choose_driver(wanted: str = "", connection: str = "") -> tuple[SwitchDriver, dict[str, str]]:
     """Return the best driver that works here, or the one that is wanted, and what each driver's probe said.
 
-    Drivers that are not chosen hold nothing of ours afterwards.
+    Drivers that are not chosen hold nothing of ours afterwards. With a ``connection`` to a switch that speaks OpenFlow
+    there is no other choice: the frames pass that switch.
 
     Raises:
         InvalidInputError: the wanted one does not work here.
     """
-    bridge = await bridge_find()
-    if bridge is None:
-        drivers: list[SwitchDriver] = []
-        probed = {kind.name: "this device has no bridge" for kind in PREFERENCE}
+    if connection:
+        drivers: list[SwitchDriver] = [OpenFlow(connection)]
+        absent = dict.fromkeys(DRIVERS, "the frames pass the switch of the connection")
+    elif bridge := await bridge_find():
+        drivers = [*(kind(bridge) for kind in PREFERENCE), BridgeFlood()]
+        absent = {OpenFlow.name: NO_CONNECTION}
     else:
-        drivers = [kind(bridge) for kind in PREFERENCE]
-        probed = {driver.name: await driver.probe() for driver in drivers}
-    drivers.append(BridgeFlood())
-    probed[BridgeFlood.name] = "ok"
+        drivers = [BridgeFlood()]
+        absent = {OpenFlow.name: NO_CONNECTION} | {
+            kind.name: "this device has no bridge" for kind in PREFERENCE
+        }
+    probed = absent | {driver.name: await driver.probe() for driver in drivers}
     usable = [driver for driver in drivers if probed[driver.name] == "ok"]
     chosen = next((driver for driver in usable if wanted in ("", driver.name)), None)
     if chosen is None:
-        raise InvalidInputError("driver", f"{wanted} does not work here: {probed.get(wanted, 'unknown')}")
+        name = wanted or drivers[0].name
+        raise InvalidInputError("driver", f"{name} does not work here: {probed[name]}")
     for driver in usable:
         if driver is not chosen:
             await driver.apply({})

@@ -54,12 +54,14 @@ class SwitchError(Exception):
     """The conversation failed; the message says how."""
 
 
-def check_connection(connection: str) -> None:
+def check_connection(connection: object) -> None:
     """Check ``unix:/path`` or ``tcp:address:port``.
 
     Raises:
         InvalidInputError: it is neither.
     """
+    if not isinstance(connection, str):
+        raise InvalidInputError("connection", "must be text")
     if connection.startswith("unix:/") and len(connection.encode()) <= UNIX_PATH_MAX + len("unix:"):
         return
     found = _TCP.fullmatch(connection)

@@ -66,5 +66,5 @@ def test_other_specs_are_refused(groups: object) -> None:
 
 
 def test_an_unknown_driver_is_refused() -> None:
-    with pytest.raises(InvalidInputError, match="must be one of bridge_mdb, tc_mirred"):
+    with pytest.raises(InvalidInputError, match="must be one of openflow, bridge_mdb"):
         parse_switch_spec({"driver": "abacus"})

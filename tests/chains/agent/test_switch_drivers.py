@@ -163,7 +163,7 @@ def test_each_probe_answers_and_leaves_nothing() -> None:
     make_bridge()
     before = rules()
     driver, probed = asyncio.run(choose_driver())
-    assert set(probed) == {*NAMES, "bridge_flood"}
+    assert set(probed) == {"openflow", *NAMES, "bridge_flood"}
     assert all(probed.values())
     assert probed[driver.name] == "ok"
     assert rules() == before

@@ -6,10 +6,13 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from apps.chains.chain_export import FORMATS, chain_export
+from apps.chains.chain_export import FORMATS, chain_export, openflow_write
 from apps.chains.chain_file import FILE_MAX_CHARS, ChainFile, ChainFileError, chain_file_read
 from apps.chains.engine.capture_file import read_pcap
+from apps.chains.engine.compile import compile_plan
 from apps.chains.engine.hybrid import Plan
+from apps.chains.engine.shim import PATH_MAX
+from apps.chains.engine.steering import groups_of
 from apps.chains.file_planning import FilePlan, file_plan, file_verify, plan_lines, random_packets
 from nfvportal.lib.errors import InvalidInputError
 
@@ -45,7 +48,10 @@ class Command(BaseCommand):
         verify.add_argument(
             "--pcap", type=Path, default=None, help="a capture file instead of random packets"
         )
-        export.add_argument("--format", choices=FORMATS, default="yaml")
+        export.add_argument("--format", choices=(*FORMATS, "openflow"), default="yaml")
+        export.add_argument(
+            "--path", type=int, default=1, help="number of the path in the rules for a switch (openflow)"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Do it, and turn what is wrong with a file into one line that names the place."""
@@ -109,7 +115,22 @@ class Command(BaseCommand):
             raise OptionError("--pcap", f"cannot be read: {error}") from error
 
     def _export(self, file: ChainFile, options: dict[str, Any]) -> None:
-        self.stdout.write(chain_export(file.definition, options["format"]), ending="")
+        if options["format"] == "openflow":
+            text = self._rules(file, options["path"])
+        else:
+            text = chain_export(file.definition, options["format"])
+        self.stdout.write(text, ending="")
+
+    def _rules(self, file: ChainFile, path: int) -> str:
+        """Return the rules of the file's plan; the switch's ports are taken to be named like the servers."""
+        if not 1 <= path <= PATH_MAX:
+            raise OptionError("--path", f"must be from 1 to {PATH_MAX}")
+        planned = file_plan(file)
+        if not isinstance(planned.answer, Plan):
+            raise OptionError("", f"there is no plan to export: {planned.answer.witness}")
+        table = compile_plan(planned.chain, planned.answer.root)
+        servers = {operator.server for operator in table.operators}
+        return openflow_write(planned.chain.name, groups_of(table, path, 1), {name: name for name in servers})
 
 
 def _refusal(path: Path, error: ChainFileError) -> CommandError:
