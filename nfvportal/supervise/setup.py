@@ -5,6 +5,7 @@
 a stamp (hash of its lock), so that a second run only compares hashes.
 """
 
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -12,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -32,7 +34,14 @@ SYSTEM_TOOLS = {
 # The same for ``test``.
 TEST_TOOLS: dict[str, tuple[str, str]] = {
     "tshark": ("tshark", "what it finds in captures is not compared with ours"),
+    "ovs-vswitchd": ("openvswitch-switch", "steering over OpenFlow is not tested against a real switch"),
 }
+# Package -> its service, which we do not want: tests start programs of their own.
+SERVICES_OFF = {"openvswitch-switch": "openvswitch-switch"}
+POLICY = Path("/usr/sbin/policy-rc.d")
+POLICY_TEXT = (
+    "#!/bin/sh\n# Written by the set-up of nfvportal while it installs a package; may be removed.\nexit 101\n"
+)
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -82,6 +91,23 @@ def is_debian_root() -> bool:
     return os.geteuid() == 0 and shutil.which("apt-get") is not None
 
 
+@contextlib.contextmanager
+def services_denied() -> Iterator[None]:
+    """Keep packages from starting their services meanwhile, unless the machine has a policy of its own.
+
+    Without systemd, too: there Debian's packages start daemons by their init scripts, and nobody would stop them.
+    """
+    if POLICY.exists() and POLICY.read_text(errors="replace") != POLICY_TEXT:
+        yield
+        return
+    POLICY.write_text(POLICY_TEXT)
+    POLICY.chmod(0o755)
+    try:
+        yield
+    finally:
+        POLICY.unlink(missing_ok=True)
+
+
 _apt_lists_updated = False
 
 
@@ -98,7 +124,12 @@ def apt_install(packages: list[str]) -> None:
         _apt_lists_updated = True
     names = " ".join(packages)
     command = ["apt-get", "install", "-y", "-q", "--no-install-recommends", *packages]
-    run(command, f"apt-get install {names}", f"Install {names} by hand, then try again.", env)
+    services = [SERVICES_OFF[package] for package in packages if package in SERVICES_OFF]
+    with services_denied() if services else contextlib.nullcontext():
+        run(command, f"apt-get install {names}", f"Install {names} by hand, then try again.", env)
+    for service in services:
+        # Nor at the next start of the machine; works with and without systemd.
+        subprocess.run(["update-rc.d", service, "disable"], check=False, capture_output=True)
 
 
 def want_packages(packages: list[str], without_them: str) -> None:

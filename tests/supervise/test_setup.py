@@ -106,6 +106,26 @@ def test_missing_tools_say_what_will_not_run(
     assert "apt-get install util-linux" in said
 
 
+def test_services_of_packages_are_not_started_and_the_policy_goes_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    setup = load_setup()
+    policy = tmp_path / "policy-rc.d"
+    monkeypatch.setattr(setup, "POLICY", policy)
+    with pytest.raises(ValueError, match="apt"), setup.services_denied():
+        assert subprocess.run([policy], check=False).returncode == 101, "what invoke-rc.d takes for a no"
+        raise ValueError("apt failed")
+    assert not policy.exists()
+    policy.write_text(setup.POLICY_TEXT)
+    with setup.services_denied():
+        pass
+    assert not policy.exists(), "left by a set-up that was killed"
+    policy.write_text("the machine's own")
+    with setup.services_denied():
+        pass
+    assert policy.read_text() == "the machine's own"
+
+
 def test_stamp_holds_for_one_input_only(tmp_path: Path) -> None:
     setup = load_setup()
     lock = tmp_path / "lock.txt"
