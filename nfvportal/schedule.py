@@ -28,6 +28,9 @@ SCHEDULE: tuple[Periodic, ...] = (
     Periodic("chains.reconcile", 10, "control", "compare desired states with the chains that are deployed"),
     Periodic("chains.replan", 5, "engine", "compare deployed chains with what they really do"),
     Periodic("chains.retention", 3600, "telemetry", "keep the chains' latencies within their limit"),
+    Periodic(
+        "mptcp.retention", 3600, "telemetry", "keep captures and history of connections within their limits"
+    ),
     Periodic("wan.reconcile", 10, "control", "compare map and desired states with what the gateways report"),
     Periodic("wan.rollup", 60, "telemetry", "one row per link and minute from the samples"),
     Periodic("wan.partitions", 3600, "telemetry", "make tomorrow's partitions, drop those past retention"),

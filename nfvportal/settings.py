@@ -239,12 +239,20 @@ SPECTACULAR_SETTINGS = {
         "PlanKindEnum": "apps.chains.events.PLAN_KINDS",
         "ChainAlarmKindEnum": "apps.chains.models.AlarmKind.values",
         "DeploymentStatusEnum": "apps.chains.models.DeploymentStatus.values",
+        "ConnectionStateEnum": "apps.mptcp.models.ConnectionState.values",
+        "CaptureStateEnum": "apps.mptcp.models.CaptureState.values",
+        "SubflowStateEnum": "apps.mptcp.models.SUBFLOW_STATES",
+        "EvidenceKindEnum": "apps.mptcp.models.EVIDENCE_KINDS",
+        "MptcpAlarmKindEnum": "apps.mptcp.models.ALARM_KINDS",
+        "ChangeKindEnum": "apps.mptcp.models.CHANGE_KINDS",
         "PacketFieldEnum": "apps.chains.events.PACKET_FIELDS",
     },
 }
 
 MAX_UPLOAD_BYTES = 10 * 1024 * 1024
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_UPLOAD_BYTES
+# Captures go straight to disk, see apps/mptcp/upload.py.
+MAX_CAPTURE_BYTES = int(_setting("MAX_CAPTURE_BYTES", str(2 * 1024**3)))
 
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"

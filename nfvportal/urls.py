@@ -13,6 +13,7 @@ api_v1 = [
     path("inventory/", include("nfvportal.inventory.api.urls")),
     path("lab/", include("nfvportal.testbed.api.urls")),
     path("chains/", include("apps.chains.api.urls")),
+    path("mptcp/", include("apps.mptcp.api.urls")),
     path("wan/", include("apps.wan.api.urls")),
     path("", include("nfvportal.rest.urls")),
 ]

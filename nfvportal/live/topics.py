@@ -32,6 +32,8 @@ TOPICS: dict[str, Topic] = {
     "wan": Topic("apps.wan.selectors:wan_snapshot"),
     "chains": Topic("apps.chains.selectors:chains_snapshot"),
     "chain": Topic("apps.chains.selectors:chain_snapshot", has_key=True),
+    "mptcp": Topic("apps.mptcp.selectors:mptcp_snapshot"),
+    "mptcp_connection": Topic("apps.mptcp.selectors:connection_snapshot", has_key=True),
     "events": Topic("nfvportal.events.selectors:events_snapshot"),
     "jobs": Topic("nfvportal.jobs.selectors:jobs_snapshot"),
     "job": Topic("nfvportal.jobs.selectors:jobs_snapshot", has_key=True),

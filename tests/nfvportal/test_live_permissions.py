@@ -12,7 +12,9 @@ from websockets.exceptions import ConnectionClosed
 
 from apps.chains.chain_definition import definition_parse
 from apps.chains.models import Chain
+from apps.mptcp.models import AssociationDomain, Connection
 from nfvportal.accounts.access import RANK, Role
+from nfvportal.inventory.models import Site
 from nfvportal.jobs.models import Job
 from nfvportal.live.topics import TOPICS
 from nfvportal.routing import websocket_urlpatterns
@@ -26,6 +28,8 @@ TOPIC_ROLES = {
     "wan": Role.VIEWER,
     "chains": Role.VIEWER,
     "chain": Role.VIEWER,
+    "mptcp": Role.VIEWER,
+    "mptcp_connection": Role.VIEWER,
     "events": Role.VIEWER,
     "jobs": Role.VIEWER,
     "job": Role.VIEWER,
@@ -55,12 +59,20 @@ def _credentials(kind: str, role: str | None) -> dict[str, str]:
     return {"Authorization": f"Bearer {token_make(user_make('program', role), state=kind)}"}
 
 
+def _connection_key() -> str:
+    domain = AssociationDomain.objects.create(site=Site.objects.create(name="asked-for"))
+    row = Connection.objects.create(
+        domain=domain, engine_id=1, confidence=1.0, is_blockable=True, first_s=1.0, last_s=2.0
+    )
+    return str(row.pk)
+
+
 async def _answers(server: WebServer, headers: dict[str, str]) -> dict[str, str]:
     """Return topic -> type of the answer, ``snapshot`` or the error's code."""
     job = await in_database(lambda: Job.objects.create(kind="lab.fault", params={}))
     body = {"name": "asked-for", "rate_pps": 10, "nfs": [{"name": "monitor", "type": "monitor"}]}
     await in_database(lambda: Chain.objects.create(name="asked-for", definition=definition_parse(body)))
-    keys = {"job": str(job.pk), "chain": "asked-for"}
+    keys = {"job": str(job.pk), "chain": "asked-for", "mptcp_connection": await in_database(_connection_key)}
     answers = {}
     async with connect(f"{server.url}/ws/live/", additional_headers=headers) as socket:
         browser = Follower(socket)

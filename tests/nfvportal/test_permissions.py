@@ -13,6 +13,7 @@ from django.utils import timezone
 from apps.chains.chain_definition import definition_parse
 from apps.chains.models import ChainAlarm, Deployment, Plan
 from apps.chains.services.chains import chain_create
+from apps.mptcp.models import Alarm, AssociationDomain, Capture, ChangeLog, Connection, Subflow
 from apps.wan.models import MapEpoch, SitePair, VirtualSubnet, WanLink
 from nfvportal.accounts.access import RANK, Role
 from nfvportal.accounts.models import ApiToken
@@ -34,10 +35,12 @@ class Rule:
     Args:
         role: the least role; ``None``: everybody, strangers too.
         status: when it is allowed; 400 and 428 show that the request got past the guard.
+        is_question: asked by POST, yet nothing is changed: tokens that only read may ask.
     """
 
     role: Role | None
     status: int = 200
+    is_question: bool = False
 
 
 VIEWER, OPERATOR, ADMIN = Role.VIEWER, Role.OPERATOR, Role.ADMIN
@@ -118,6 +121,21 @@ REST: dict[str, dict[str, Rule]] = {
     "/api/v1/wan/map/": {"GET": Rule(VIEWER), "PUT": Rule(OPERATOR, 428)},
     "/api/v1/wan/samples/": {"GET": Rule(VIEWER, 400)},
     "/api/v1/wan/charts/{name}/": READ,
+    "/api/v1/mptcp/connections/": READ,
+    "/api/v1/mptcp/connections/{pk}/": READ,
+    "/api/v1/mptcp/connections/{pk}/picture/": READ,
+    "/api/v1/mptcp/subflows/": READ,
+    "/api/v1/mptcp/subflows/{pk}/": READ,
+    "/api/v1/mptcp/lookup/": {"GET": Rule(VIEWER, 400), "POST": Rule(VIEWER, 400, is_question=True)},
+    "/api/v1/mptcp/captures/": {"GET": Rule(VIEWER), "POST": Rule(OPERATOR, 400)},
+    "/api/v1/mptcp/captures/{pk}/": {"GET": Rule(VIEWER), "DELETE": Rule(OPERATOR, 204)},
+    "/api/v1/mptcp/alarms/": READ,
+    "/api/v1/mptcp/alarms/{pk}/": READ,
+    "/api/v1/mptcp/alarms/{pk}/acknowledge/": {"POST": Rule(OPERATOR)},
+    "/api/v1/mptcp/domains/": READ,
+    "/api/v1/mptcp/domains/{pk}/": READ,
+    "/api/v1/mptcp/changes/": READ,
+    "/api/v1/mptcp/changes/{pk}/": READ,
 }
 PAGES: dict[str, dict[str, Rule]] = {
     "/livez": {"GET": Rule(None)},
@@ -136,6 +154,9 @@ PAGES: dict[str, dict[str, Rule]] = {
     "/chains/plans/{plan_id}/": READ,
     "/chains/{name}/": READ,
     "/mptcp/": READ,
+    "/mptcp/upload/": {"GET": Rule(OPERATOR)},
+    "/mptcp/captures/{capture_id}/": READ,
+    "/mptcp/connections/{connection_id}/": READ,
     "/cluster/": READ,
 }
 # Login and logout must be open; what is not an address answers 404 to everybody. They have tests of their own.
@@ -178,13 +199,13 @@ def address(pair: SitePair) -> Address:
         "/api/v1/wan/failovers/": failover_make(),
     }
     ids["/jobs/"] = ids["/api/v1/jobs/"]
-    ids |= _chain_things()
+    ids |= _chain_things() | _mptcp_things()
 
     def fill(path: str, client: Client) -> str:
         known = next((thing.pk for start, thing in ids.items() if path.startswith(start)), None)
         name = "goodput" if "charts" in path else "fiber"
         name = CHAIN if "/chains/" in path else name
-        for parameter in ("{pk}", "{job_id}", "{plan_id}"):
+        for parameter in ("{pk}", "{job_id}", "{plan_id}", "{capture_id}", "{connection_id}"):
             path = path.replace(parameter, str(_own_token(client) if "/tokens/" in path else known))
         return (
             path.replace("{token_id}", str(_own_token(client)))
@@ -209,6 +230,30 @@ def _chain_things() -> dict[str, Any]:
         "/api/v1/chains/plans/": plan,
         "/chains/plans/": plan,
         "/api/v1/chains/deployments/": deployment,
+    }
+
+
+def _mptcp_things() -> dict[str, Any]:
+    """Return what stands behind the addresses of mptcp."""
+    domain, _ = AssociationDomain.objects.get_or_create(site=Site.objects.get(name="branch"))
+    times = {"first_s": 1.0, "last_s": 2.0}
+    connection = Connection.objects.create(
+        domain=domain, engine_id=10**9, confidence=1.0, is_blockable=True, **times
+    )
+    ends = {"a": "10.0.0.1", "a_port": 1, "b": "10.0.0.2", "b_port": 2}
+    subflow = Subflow.objects.create(connection=connection, engine_id=1, state="active", **ends, **times)
+    alarm = Alarm.objects.create(domain=domain, kind="join_flood", words="many joins", at_s=1.0)
+    capture = Capture.objects.create(file_name="walk.pcap", size_bytes=1, sha256="0" * 64)
+    change = ChangeLog.objects.create(kind="connection_found", connection=connection, at_s=1.0)
+    return {
+        "/api/v1/mptcp/connections/": connection,
+        "/mptcp/connections/": connection,
+        "/api/v1/mptcp/subflows/": subflow,
+        "/api/v1/mptcp/captures/": capture,
+        "/mptcp/captures/": capture,
+        "/api/v1/mptcp/alarms/": alarm,
+        "/api/v1/mptcp/domains/": domain,
+        "/api/v1/mptcp/changes/": change,
     }
 
 
@@ -277,7 +322,7 @@ def test_strangers(address: Address) -> None:
 @pytest.mark.parametrize("role", ["viewer", "operator", "admin"])
 def test_tokens(role: str, can_write: bool, address: Address) -> None:
     def expected(path: str, method: str, rule: Rule) -> int:
-        if _may(role, rule) and (can_write or method == "GET"):
+        if _may(role, rule) and (can_write or method == "GET" or rule.is_question):
             return rule.status
         return 401 if path == "/metrics" else 403
 

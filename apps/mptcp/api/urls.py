@@ -1,0 +1,18 @@
+"""REST addresses of ``mptcp``."""
+
+from django.urls import path
+from rest_framework.routers import SimpleRouter
+
+from apps.mptcp.api import uploads, views
+
+router = SimpleRouter()
+router.register("connections", views.ConnectionViewSet, basename="mptcp-connection")
+router.register("subflows", views.SubflowViewSet, basename="mptcp-subflow")
+router.register("captures", uploads.CaptureViewSet, basename="mptcp-capture")
+router.register("alarms", views.AlarmViewSet, basename="mptcp-alarm")
+router.register("domains", views.DomainViewSet, basename="mptcp-domain")
+router.register("changes", views.ChangeViewSet, basename="mptcp-change")
+urlpatterns = [
+    *router.urls,
+    path("lookup/", views.LookupView.as_view(), name="mptcp-lookup"),
+]

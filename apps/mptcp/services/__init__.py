@@ -1,0 +1,1 @@
+"""Writes of ``mptcp``, one file per noun."""

@@ -1,0 +1,117 @@
+"""Stores what the engine says of connections: whole values, so that storing twice changes nothing."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from django.db import transaction
+
+from apps.mptcp.engine.values import Connection as EngineConnection
+from apps.mptcp.mapping import connection_fields, evidence_row, points_of, subflow_row
+from apps.mptcp.models import AssociationDomain, Capture, Connection, ConnectionState, Evidence, Subflow
+from apps.mptcp.point_log import PointLog
+
+BATCH: Final = 500
+CONNECTION_FIELDS: Final = (
+    "state",
+    "merged_into",
+    "confidence",
+    "is_blockable",
+    "coverage_ab",
+    "coverage_ba",
+    "tokens",
+    "subflow_count",
+    "client",
+    "server",
+    "addresses",
+    "evidence_kinds",
+    "dsn_base",
+    "first_s",
+    "last_s",
+)
+SUBFLOW_FIELDS: Final = (
+    "epoch",
+    "a",
+    "a_port",
+    "b",
+    "b_port",
+    "state",
+    "is_a_client",
+    "packet_count",
+    "seen_by",
+    "first_s",
+    "last_s",
+    "points",
+)
+
+
+def connections_store(
+    *, source: AssociationDomain | Capture, values: Sequence[EngineConnection], points: PointLog
+) -> dict[int, Connection]:
+    """Create or replace the rows of connections, with their subflows, evidence and points.
+
+    Returns:
+        The engine's number -> row.
+    """
+    stored: dict[int, Connection] = {}
+    for start in range(0, len(values), BATCH):
+        stored |= _batch_store(source, values[start : start + BATCH], points)
+    return stored
+
+
+@transaction.atomic
+def _batch_store(
+    source: AssociationDomain | Capture, values: Sequence[EngineConnection], points: PointLog
+) -> dict[int, Connection]:
+    place: dict[str, Any] = (
+        {"domain": source} if isinstance(source, AssociationDomain) else {"capture": source}
+    )
+    rows = Connection.objects.bulk_create(
+        [Connection(**place, engine_id=value.id, **connection_fields(value)) for value in values],
+        update_conflicts=True,
+        unique_fields=[*place, "engine_id"],
+        update_fields=CONNECTION_FIELDS,
+    )
+    pairs = list(zip(rows, values, strict=True))
+    subflows = [
+        subflow_row(
+            row, subflow, points_of(points.of(subflow.flow, subflow.first_s, subflow.last_s), row.dsn_base)
+        )
+        for row, value in pairs
+        for subflow in value.subflows
+    ]
+    kept = {(subflow.connection_id, subflow.engine_id) for subflow in subflows}
+    known = Subflow.objects.filter(connection__in=rows).values_list("pk", "connection_id", "engine_id")
+    Subflow.objects.filter(pk__in=[pk for pk, *key in known if tuple(key) not in kept]).delete()
+    Subflow.objects.bulk_create(
+        subflows,
+        update_conflicts=True,
+        unique_fields=["connection", "engine_id"],
+        update_fields=SUBFLOW_FIELDS,
+        batch_size=BATCH,
+    )
+    Evidence.objects.filter(connection__in=rows).delete()
+    Evidence.objects.bulk_create(
+        [evidence_row(row, evidence) for row, value in pairs for evidence in value.evidence], batch_size=BATCH
+    )
+    return {value.id: row for row, value in pairs}
+
+
+def connections_gone(*, domain: AssociationDomain, merged: Iterable[tuple[int, int]]) -> list[int]:
+    """Mark connections that were merged into others: (engine's number that is gone, the one it went into).
+
+    Returns:
+        Keys of the rows that are gone.
+    """
+    gone = []
+    for number, into in merged:
+        row = Connection.objects.filter(domain=domain, engine_id=number).first()
+        if row is None:
+            continue
+        row.state = ConnectionState.GONE
+        row.merged_into = Connection.objects.filter(domain=domain, engine_id=into).first()
+        row.subflow_count = 0
+        row.save(update_fields=["state", "merged_into", "subflow_count"])
+        row.subflows.all().delete()
+        row.evidence.all().delete()
+        gone.append(row.pk)
+    return gone
