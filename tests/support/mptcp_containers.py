@@ -3,6 +3,7 @@
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,3 +94,63 @@ def pcapng(seen: Iterable[Seen], order: str = "<") -> bytes:
         + b"".join(interface(link, order) for link in links)
         + b"".join(enhanced(one, links.index(one.link), order) for one in frames)
     )
+
+
+def sflow_raw_header(seen: Seen, protocol: int = 1) -> bytes:
+    """Return a flow record with a raw packet header."""
+    body = struct.pack(">IIII", protocol, seen.size, 4, len(seen.data)) + seen.data
+    return xdr(1, body)
+
+
+def xdr(kind: int, body: bytes) -> bytes:
+    """Return a sample or record of sFlow: type, length, padded body."""
+    body += bytes(-len(body) % 4)
+    return struct.pack(">II", kind, len(body)) + body
+
+
+def sflow_sample(
+    records: Iterable[bytes], rate: int = 100, source: int = 3, drops: int = 0, is_expanded: bool = False
+) -> bytes:
+    """Return a flow sample."""
+    listed = list(records)
+    if is_expanded:
+        head = struct.pack(">11I", 1, 0, source, rate, rate * 7, drops, 0, 5, 0, 6, len(listed))
+    else:
+        head = struct.pack(">8I", 1, source, rate, rate * 7, drops, 5, 6, len(listed))
+    return xdr(3 if is_expanded else 1, head + b"".join(listed))
+
+
+def sflow(samples: Iterable[bytes], agent: str = "192.0.2.7", version: int = 5) -> bytes:
+    """Return an sFlow datagram."""
+    listed = list(samples)
+    packed = ip_address(agent).packed
+    head = struct.pack(">II", version, 1 if len(packed) == 4 else 2) + packed
+    return head + struct.pack(">IIII", 0, 1, 1000, len(listed)) + b"".join(listed)
+
+
+def ipfix_set(number: int, body: bytes, pad: int = 0) -> bytes:
+    """Return one set of an IPFIX message."""
+    return struct.pack(">HH", number, 4 + len(body) + pad) + body + bytes(pad)
+
+
+def ipfix_template(number: int, fields: Iterable[tuple[int, int]], scopes: int | None = None) -> bytes:
+    """Return a template record of (element, length); elements from 32768 on get an enterprise number."""
+    listed = list(fields)
+    head = struct.pack(">HH", number, len(listed)) + (b"" if scopes is None else struct.pack(">H", scopes))
+    return head + b"".join(
+        struct.pack(">HH", element, size) + (b"\0\0\x12\x34" if element & 0x8000 else b"")
+        for element, size in listed
+    )
+
+
+def ipfix_variable(data: bytes, is_long: bool = False) -> bytes:
+    """Return a field of variable length."""
+    if len(data) < 255 and not is_long:
+        return bytes([len(data)]) + data
+    return b"\xff" + struct.pack(">H", len(data)) + data
+
+
+def ipfix(sets: Iterable[bytes], domain: int = 1, version: int = 10) -> bytes:
+    """Return an IPFIX message."""
+    body = b"".join(sets)
+    return struct.pack(">HHIII", version, 16 + len(body), 1_700_000_000, 1, domain) + body

@@ -35,6 +35,29 @@ SUPPORTED_LINKS: Final = frozenset(
 )  # fmt: skip
 
 
+class FrameList:
+    """Where a few frames lie in a datagram, gathered one by one."""
+
+    def __init__(self) -> None:
+        self._found: list[tuple[int, int, int, int, int]] = []
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def add(self, start: int, captured: int, size: int, link: int, at_us: int) -> None:
+        """Note one; the captured bytes must be within the datagram."""
+        self._found.append((start, captured, size, link, at_us))
+
+    @property
+    def links(self) -> list[int]:
+        """Link types, one per frame."""
+        return [frame[3] for frame in self._found]
+
+    def table(self) -> NDArray[np.int64]:
+        """Return what ``FrameDecoder.decode`` takes."""
+        return np.ascontiguousarray(np.array(self._found, np.int64).reshape(-1, 5).T)
+
+
 class FrameDecoder:
     """Decodes frames of any link layer and counts what they were."""
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from apps.mptcp.engine.frames import FrameDecoder
+from apps.mptcp.engine.frames import SUPPORTED_LINKS, FrameDecoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,35 @@ class DecodeReport:
     is_cut: bool = False
     is_broken: bool = False
     ignored_byte_count: int = 0
+
+    @classmethod
+    def of_samples(
+        cls,
+        input_format: str,
+        frames: FrameDecoder,
+        byte_count: int,
+        row_count: int,
+        malformed: Mapping[str, int],
+        passed_over: Mapping[str, int],
+        links: Mapping[int, int],
+        span: tuple[int, int] | None,
+    ) -> "DecodeReport":
+        """Return the report of what comes in whole datagrams; ``span``: lowest and highest time."""
+        return cls(
+            input_format=input_format,
+            byte_count=byte_count,
+            packet_count=frames.frame_count,
+            tcp_count=frames.tcp_count,
+            mptcp_count=frames.mptcp_count,
+            row_count=row_count,
+            truncated_count=frames.truncated_count,
+            malformed=malformed,
+            passed_over=passed_over,
+            link_types=dict(links),
+            unsupported_link_types={link: links[link] for link in links if link not in SUPPORTED_LINKS},
+            first_us=None if span is None else span[0],
+            last_us=None if span is None else span[1],
+        )
 
     @property
     def malformed_count(self) -> int:
