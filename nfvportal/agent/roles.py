@@ -14,6 +14,7 @@ ROLES: dict[str, str] = {
     "chains.switch": "apps.chains.agent.switch:Switch",
     "chains.traffic": "apps.chains.agent.traffic:Traffic",
     "mptcp.sensor": "apps.mptcp.agent.sensor:Sensor",
+    "mptcp.collector": "apps.mptcp.agent.collector:Collector",
     "lab.traffic": "nfvportal.lab.traffic.role:Traffic",
 }
 
