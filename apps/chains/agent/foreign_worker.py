@@ -5,6 +5,7 @@ became of it, by ``engine/fifo_identity.py``. After each message a marker goes i
 the packets before it are through; where markers do not pass, a time-out tells.
 
 from the worker, beside the messages of ``nf_worker``:
+    "S" no state at all, which says that everything answered so far is done with
     "C" JSON: counters, as differences since the last such message
     "F" JSON: what the foreign program itself says of the packets it saw
 """
@@ -24,12 +25,14 @@ from apps.chains.agent.foreign_programs import PROGRAMS, Figures, Program
 from apps.chains.agent.foreign_space import FRAME_MIN, Space
 from apps.chains.agent.nf_worker import (
     ANSWER,
+    ASK_STATE,
     CHANGED,
     DROPPED,
     ENTRY,
     FAILED,
     HEADER_ONLY,
     MESSAGE_BYTES,
+    STATE,
     UNCHANGED,
 )
 from apps.chains.agent.packet_sockets import FRAME_MAX
@@ -48,6 +51,8 @@ FIGURES_EVERY_S: Final = 1.0
 # After packets ended: programs that read at leisure have then read all.
 QUIET_ROUNDS: Final = 5
 TICK_MS: Final = 5
+# Packets answered between two words that they are done with: so many may be put in again after a death.
+DONE_EVERY: Final = 64
 _ANSWERS_MAX: Final = MESSAGE_BYTES - FRAME_MAX
 
 
@@ -76,10 +81,11 @@ class Proxy:
         self._space = space
         self._writes = writes
         self._inside = FifoIdentity(TIMEOUT_US)
-        # Of each packet inside: what was put in, and how long it was before padding; 0: it could not go in.
-        self._sent: deque[tuple[bytes, int]] = deque()
+        # Of each place in the order: what was put in, how long it was before padding, and the fate if it is dropped.
+        self._sent: deque[tuple[bytes, int, int]] = deque()
         self._answers: list[bytes] = [b"R"]
         self._answers_size = 0
+        self._undone_count = 0
         self._told: Counter[str] = Counter()
         self._tell_at_s = 0.0
 
@@ -109,7 +115,10 @@ class Proxy:
         while at < size:
             _, flags, length = ENTRY.unpack_from(message, at)
             at += ENTRY.size
-            self._enter(message[at : at + length], bool(flags & HEADER_ONLY))
+            if flags & ASK_STATE:
+                self._hold(STATE)
+            else:
+                self._enter(message[at : at + length], bool(flags & HEADER_ONLY))
             at += length
         self._mark()
         self._take_out()
@@ -120,17 +129,20 @@ class Proxy:
         frame = padded(data) if is_header_only else data
         now_us = time.monotonic_ns() // 1000
         if not FRAME_MIN < len(frame) <= FRAME_MAX:
-            # It holds its place in the order, and comes back as failed.
-            self._inside.enter(object(), frame, now_us)
-            self._sent.append((frame, 0))
+            self._hold(FAILED)
             return
         fingerprint = fingerprint_of(frame, self._writes)
         while self._inside.is_confusable(fingerprint, frame):
             self._mark()
             self._wait()
         self._inside.enter(fingerprint, frame, now_us)
-        self._sent.append((frame, len(data)))
+        self._sent.append((frame, len(data), DROPPED))
         self._space.put(frame)
+
+    def _hold(self, fate: int) -> None:
+        """Let a place in the order stand for something that does not go in."""
+        self._inside.hold(time.monotonic_ns() // 1000)
+        self._sent.append((b"", 0, fate))
 
     def _mark(self) -> None:
         if self._space.has_markers:
@@ -160,11 +172,11 @@ class Proxy:
 
     def _drop(self, count: int) -> None:
         for _ in range(count):
-            _, length = self._sent.popleft()
-            self._answer(ANSWER.pack(DROPPED if length else FAILED, 0))
+            _, _, fate = self._sent.popleft()
+            self._answer(ANSWER.pack(fate, 0))
 
     def _pass(self, frame: bytes) -> None:
-        sent, length = self._sent.popleft()
+        sent, length, _ = self._sent.popleft()
         if frame == sent:
             self._answer(ANSWER.pack(UNCHANGED, 0))
         else:
@@ -179,8 +191,12 @@ class Proxy:
     def _send(self) -> None:
         if len(self._answers) > 1:
             self._end.send(b"".join(self._answers))
+            self._undone_count += len(self._answers) - 1
             self._answers = [b"R"]
             self._answers_size = 0
+            if self._undone_count >= DONE_EVERY or not self._inside.depth:
+                self._end.send(b"S\1")
+                self._undone_count = 0
 
     def _tell_counters(self) -> None:
         now_s = time.monotonic()

@@ -5,7 +5,7 @@ import socket
 from apps.chains.agent.foreign_worker import run_foreign
 from apps.chains.agent.nf_worker import fork_worker, run_nf
 from apps.chains.agent.specs import NfSpec
-from apps.chains.engine.foreign import FOREIGN, foreign_check
+from apps.chains.engine.foreign import FOREIGN, STATELESS, foreign_check
 from apps.chains.engine.nfs.registry import make_nf
 
 
@@ -22,8 +22,8 @@ def check_nf(spec: NfSpec) -> None:
 
 
 def is_recoverable(spec: NfSpec) -> bool:
-    """Whether state and log bring its process back exactly: foreign functions have no state to give."""
-    return spec.type not in FOREIGN
+    """Whether state and log bring its process back: of foreign functions, only what has no state."""
+    return spec.type not in FOREIGN or spec.type in STATELESS
 
 
 def start_worker(spec: NfSpec, state: bytes | None) -> tuple[int, socket.socket]:

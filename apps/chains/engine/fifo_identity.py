@@ -7,6 +7,7 @@ comes out was dropped.
 
     event            what becomes of packets inside, oldest first            counter
     enter(p)         p is inside                                             entered
+    hold()           a place in the order is taken, by no packet             (none, ever)
     leave(f)         those before the first with fingerprint f: dropped      inferred_drops
                      the first with fingerprint f: passed                    matched
                      no such packet, but one given up before: none           overtaken
@@ -52,7 +53,7 @@ class FifoIdentity:
     def __init__(self, timeout_us: int) -> None:
         self.counters: Counter[str] = Counter()
         self._timeout_us = timeout_us
-        self._inside: deque[tuple[Hashable, bytes, int]] = deque()
+        self._inside: deque[tuple[Hashable | None, bytes, int]] = deque()
         self._places: dict[Hashable, deque[int]] = {}
         self._settled = 0
         self._given_up: deque[Hashable] = deque()
@@ -60,7 +61,7 @@ class FifoIdentity:
 
     @property
     def depth(self) -> int:
-        """Packets inside."""
+        """Packets inside, and places held."""
         return len(self._inside)
 
     def is_confusable(self, fingerprint: Hashable, frame: bytes) -> bool:
@@ -74,6 +75,10 @@ class FifoIdentity:
         self.counters["entered"] += 1
         self._places.setdefault(fingerprint, deque()).append(self._settled + len(self._inside))
         self._inside.append((fingerprint, frame, now_us))
+
+    def hold(self, now_us: int) -> None:
+        """Take a place in the order; it counts as dropped in all answers, and in no counter."""
+        self._inside.append((None, b"", now_us))
 
     def leave(self, fingerprint: Hashable) -> int | None:
         """Note that something came out; return how many were dropped before it, ``None``: do not release it."""
@@ -109,22 +114,27 @@ class FifoIdentity:
     def _give_up(self, place: int, counter: str) -> int:
         """Settle everything before a place as dropped."""
         count = max(place - self._settled, 0)
+        packets = 0
         for _ in range(count):
             fingerprint = self._take()
+            if fingerprint is None:
+                continue
+            packets += 1
             self._given_up.append(fingerprint)
             self._given_up_counts[fingerprint] += 1
             if len(self._given_up) > GIVEN_UP_MAX:
                 self._forget(self._given_up.popleft())
-        if count:
-            self.counters[counter] += count
+        if packets:
+            self.counters[counter] += packets
         return count
 
-    def _take(self) -> Hashable:
+    def _take(self) -> Hashable | None:
         fingerprint = self._inside.popleft()[0]
-        places = self._places[fingerprint]
-        assert places.popleft() == self._settled
-        if not places:
-            del self._places[fingerprint]
+        if fingerprint is not None:
+            places = self._places[fingerprint]
+            assert places.popleft() == self._settled
+            if not places:
+                del self._places[fingerprint]
         self._settled += 1
         return fingerprint
 

@@ -69,6 +69,11 @@ FOREIGN: Final[dict[str, Callable[[Mapping[str, object]], object]]] = {
 }
 
 
+# Those whose verdict on a packet depends on that packet alone: after the death of their process what it held can simply
+# be put in again. What they count for people starts anew.
+STATELESS: Final = frozenset({"nftables", "ngrep"})
+
+
 def foreign_check(type: str, params: Mapping[str, object]) -> None:
     """Refuse settings that a foreign network function cannot have.
 

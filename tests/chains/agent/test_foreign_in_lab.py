@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from apps.chains.engine.blocks import is_valid_root
 from apps.chains.engine.catalogue import CATALOGUE
 from apps.chains.engine.chain import Chain, NfInstance
 from apps.chains.engine.differential import run_sequential
@@ -46,7 +47,7 @@ TWIN = {
         {"action": "deny", "dst": "192.168.0.7"},
     ],
 }
-CHAIN_NFS: tuple[tuple[str, str, dict[str, object], tuple[str, dict[str, object]] | None], ...] = (
+CHAIN_NFS: tuple[tuple[str, str, dict[str, Any], tuple[str, dict[str, Any]] | None], ...] = (
     ("monitor", "monitor", {}, None),
     ("firewall", "nftables", {"ruleset": RULESET}, ("firewall", TWIN)),
     ("balancer", "load_balancer", BALANCER, None),
@@ -138,7 +139,7 @@ def test_a_foreign_firewall_makes_what_its_twin_makes(lab: Rack, root: Node) -> 
     lab.install([])
 
 
-def test_a_killed_proxy_loses_what_it_held_and_nothing_wrong_is_released(lab: Rack) -> None:
+def test_killed_proxies_change_no_byte_and_lose_none(lab: Rack) -> None:
     run = Run(CHAIN, HYBRID, timeout_us=PATIENT_US)
     lab.install([run])
     frames = frames_of(6000, seed=12)
@@ -155,15 +156,41 @@ def test_a_killed_proxy_loses_what_it_held_and_nothing_wrong_is_released(lab: Ra
     assert kills == 3
     now = figures(lab, run)
     assert now["restarts"] == kills
-    wanted = list(expected(frames).values())
-    missing = len(wanted) - len(answer["frames"])
-    assert 0 < missing <= now["lost"]
-    at = iter(wanted)
-    assert all(frame in at for frame in answer["frames"]), (
-        "a packet that the chain does not make, or out of order"
-    )
+    assert answer["frames"] == list(expected(frames).values())
+    assert not {"unmatched", "overtaken", "timed_out", "refused", "overflow", "lost"} & now.keys()
     told = [
         event for event in lab.events(TWO, "chains.nf_restarted") if event["instance"] == "foreign/firewall"
     ]
-    assert sum(event["lost"] for event in told) == now["lost"]
+    assert [event["lost"] for event in told] == [0] * kills
+    lab.install([])
+
+
+def test_ngrep_beside_a_firewall_sees_what_passes_its_way(lab: Rack) -> None:
+    searching = CATALOGUE["ngrep"]
+    nfs = (
+        NfInstance("search", "ngrep", searching.profile, searching.service, {"pattern": "attack|evil"}),
+        NfInstance(
+            "firewall", "nftables", CATALOGUE["nftables"].profile, searching.service, {"ruleset": RULESET}
+        ),
+    )
+    chain = Chain("searching", nfs, rate_pps=RATE_PPS)
+    root = Parallel((Nf(0, ONE), Nf(1, TWO)), (Copy.SHARED, Copy.FULL), ONE)
+    assert not is_valid_root(chain, root)
+    run = Run(chain, root, timeout_us=PATIENT_US)
+    lab.install([run])
+    source = TrafficSource(TrafficMix(flow_count=100, servers=8, texts=(b"an attack",), text_ratio=0.2), 13)
+    frames = [frame for frame in source.frames(2000) if 14 <= len(frame) <= 1600]
+    found, _ = lab.pass_through(frames, RATE_PPS)
+    twin = make_nf("firewall", TWIN)
+    assert found == [frame for frame in frames if twin.process(parse(frame), 0)]
+    wanted = sum(b"attack" in frame for frame in frames)
+
+    def told() -> int:
+        lab.want(ONE, "chains.server", lab.server_spec(ONE, [run]))
+        count: int = lab.events(ONE, "chains.server.state")[-1]["nfs"]["searching/search"].get("found", 0)
+        return count
+
+    wait_until(
+        lambda: told() == wanted, f"ngrep found the {wanted} packets, those that the firewall drops too"
+    )
     lab.install([])

@@ -53,6 +53,9 @@ class Twin:
     def pass_marker(self, entered_count: int) -> list[tuple[int, str]]:
         return self._drop([index for index in self.inside() if index < entered_count], "inferred_drops")
 
+    def hold(self, now_us: int) -> None:
+        self.rows.append([None, now_us, ""])
+
     def expire(self, now_us: int) -> list[tuple[int, str]]:
         return self._drop(
             [index for index in self.inside() if now_us - int(str(self.rows[index][1])) >= TIMEOUT_US],
@@ -62,7 +65,7 @@ class Twin:
     def _drop(self, indexes: list[int], counter: str) -> list[tuple[int, str]]:
         for index in indexes:
             self.rows[index][2] = "dropped"
-            self.counters[counter] += 1
+            self.counters[counter] += self.rows[index][0] is not None
         return [(index, "dropped") for index in indexes]
 
 
@@ -82,6 +85,9 @@ class Both:
             self.twin.enter(letter, self.now_us)
         elif kind == "leave":
             self._compare(self.machine.leave(letter), self.twin.leave(letter), has_passed=True)
+        elif kind == "hold":
+            self.machine.hold(self.now_us)
+            self.twin.hold(self.now_us)
         elif kind == "mark":
             self.markers.append((self.machine.mark(), len(self.twin.rows)))
         elif kind == "marker":
@@ -93,7 +99,7 @@ class Both:
         else:
             self.now_us += 60
             self._compare(self.machine.expire(self.now_us), self.twin.expire(self.now_us), has_passed=False)
-        assert self.machine.counters == self.twin.counters
+        assert self.machine.counters == +self.twin.counters
         assert self.machine.depth == len(self.twin.inside())
 
     def _compare(self, dropped: int | None, fates: list[tuple[int, str]] | None, *, has_passed: bool) -> None:
@@ -110,6 +116,7 @@ class Both:
 
 
 EVENTS = [(kind, letter) for kind in ("enter", "leave") for letter in "ab"] + [
+    ("hold", ""),
     ("mark", ""),
     ("marker", ""),
     ("wait", ""),
