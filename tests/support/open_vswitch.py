@@ -32,9 +32,10 @@ def why_not() -> str:
 
 
 class OpenVSwitch:
-    """A running switch. ``connection``: where it listens for OpenFlow."""
+    """A running switch. ``connection``: where it listens for OpenFlow; ``pid``: the process that forwards."""
 
     def __init__(self, directory: Path) -> None:
+        self.pid = 0
         self.directory = directory
         self.connection = f"unix:{directory}/{BRIDGE}.mgmt"
         self._environment = os.environ | {
@@ -101,6 +102,7 @@ def open_vswitch(directory: Path, ports: Sequence[str]) -> Iterator[OpenVSwitch]
         switch.wait_for(directory / "db.sock")
         switch.vsctl("--no-wait", "init")
         daemons.append(switch.start("ovs-vswitchd", f"unix:{directory}/db.sock"))
+        switch.pid = daemons[-1].pid
         bridge = [
             "add-br",
             BRIDGE,

@@ -6,7 +6,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,17 @@ class Rack:
         Raises:
             AssertionError: the agent did not apply it in time.
         """
+        epochs = sorted([path["path"], path["epoch"]] for path in spec["paths"])
+        self.want_until(node, role, spec, lambda state: state.get("epochs") == epochs)
+
+    def want_until(
+        self, node: str, role: str, spec: Mapping[str, Any], is_done: Callable[[Mapping[str, Any]], bool]
+    ) -> Mapping[str, Any]:
+        """Give a node its spec, wait until the state it tells says so, and return that state.
+
+        Raises:
+            AssertionError: it did not in time.
+        """
         self._revision += 1
         place = self.directory / node
         place.mkdir(parents=True, exist_ok=True)
@@ -77,12 +88,11 @@ class Rack:
         (place / "desired.json").write_text(json.dumps(wanted))
         known = len(self.events(node, f"{role}.state"))
         self.lab.agent_reload(node)
-        epochs = sorted([path["path"], path["epoch"]] for path in spec["paths"])
         deadline_s = time.monotonic() + APPLY_WITHIN_S
         while time.monotonic() < deadline_s:
             states = self.events(node, f"{role}.state")
-            if len(states) > known and states[-1].get("epochs") == epochs:
-                return
+            if len(states) > known and is_done(states[-1]):
+                return states[-1]
             time.sleep(0.02)
         log = (self.directory / node / "agent.log").read_text(errors="replace").splitlines()
         raise AssertionError(f"{node} did not apply its spec: {log[-5:]}")

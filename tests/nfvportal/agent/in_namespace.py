@@ -46,7 +46,7 @@ def in_namespace(body: Callable[P, None]) -> Callable[P, None]:
 
 def _failure_of(body: Callable[[], None]) -> str:
     try:
-        _enter()
+        enter()
         body()
     except pytest.skip.Exception as skipped:
         return f"{SKIPPED}{skipped}"
@@ -55,7 +55,8 @@ def _failure_of(body: Callable[[], None]) -> str:
     return ""
 
 
-def _enter() -> None:
+def enter() -> None:
+    """Move this process into a network namespace of its own."""
     user_id, group_id = os.geteuid(), os.getegid()
     if user_id == 0:
         unshare(CLONE_NEWNET)
