@@ -4,8 +4,9 @@ A connection's number never falls, and no subflow trails another by more than a 
 between what any sibling showed before t - lag and after t + lag. That bracket needs no rate and no model of the
 traffic; where one side is open, as beside the first or last sample, the measured rate bounds it.
 
-The width of the narrowest bracket over the size of the circle is the chance of a stranger. A number far outside is a
-veto: these two are no siblings.
+Seen from one subflow, all brackets together allow the other's numbers to be shifted by so many bytes and still fit;
+their share of the circle is the chance of a stranger with the same times and rates, and 0 must be among them. A
+number far outside is a veto: these two are no siblings.
 """
 
 from typing import Any, Final
@@ -17,8 +18,11 @@ from apps.mptcp.engine import subflow_layout as layout
 from apps.mptcp.engine.compiling import compiled
 
 UNKNOWN, HOLDS, OUTSIDE, VETO = 0, 1, 2, 3
-VETO_BYTES_64: Final = 8_000_000
-VETO_BYTES_32: Final = 1_000_000
+VETO_BYTES_64: Final = 64_000_000
+VETO_BYTES_32: Final = 500_000
+SLACK: Final = 0.25  # of a lag's bytes: paths that trail a little more than they should
+OPEN_BYTES: Final = 16_384.0  # a request or its answer more, where no sample says that there was none
+UNPACED_BYTES: Final = 65_536.0  # the same where no rate is known
 POINTS_MAX: Final = layout.RING + 1
 MEMBERS_MAX: Final = 8
 
@@ -52,9 +56,9 @@ def copy_points(space: Any, at: Any, value: Any) -> Any:
 
 @compiled
 def pace(at: Any, value: Any, count: Any) -> Any:
-    """Return (bytes per second, most bytes between two points)."""
+    """Return (bytes per second, most bytes between two points); a rate below 0 is unknown."""
     if count < 2 or at[count - 1] == at[0]:
-        return 0.0, 0.0
+        return -1.0, 0.0
     most = 0.0
     for k in range(1, count):
         most = max(most, float(np.int64(value[k] - value[k - 1])))
@@ -86,30 +90,32 @@ def bracket(at: Any, value: Any, count: Any, when: Any, lag_us: Any, rate: Any, 
         return value[below], 0.0, float(np.int64(value[above] - value[below]))
     if below >= 0:
         ahead = float(when + lag_us - at[below]) * 1e-6
-        return value[below], 0.0, 2.0 * rate * ahead + burst
+        return value[below], 0.0, 2.0 * rate * ahead + burst + OPEN_BYTES
     if above >= 0:
         behind = float(at[above] - when + lag_us) * 1e-6
-        return value[above], -(2.0 * rate * behind + burst), 0.0
+        return value[above], -(2.0 * rate * behind + burst + OPEN_BYTES), 0.0
     middle = count // 2
-    around = 2.0 * rate * (2.0 * float(lag_us) * 1e-6) + burst
+    around = 2.0 * rate * (2.0 * float(lag_us) * 1e-6) + burst + OPEN_BYTES
     return value[middle], -around, around
 
 
 @compiled
-def fit(at: Any, value: Any, count: Any, when: Any, number: Any, lag_us: Any, rate: Any, burst: Any, is_64: bool,
-        slack: Any) -> Any:  # fmt: skip
-    """Return (state, width of the bracket, bytes outside) of a number seen at ``when`` against a sibling's points."""
+def place(at: Any, value: Any, count: Any, when: Any, number: Any, lag_us: Any, rate: Any, burst: Any,
+          is_64: bool) -> Any:  # fmt: skip
+    """Return (lowest, highest) shift that brings a number seen at ``when`` into its bracket; 0 between: it is in."""
     reference, low, high = bracket(at, value, count, when, lag_us, rate, burst)
     apart = difference(number, reference, is_64)
-    width = high - low
-    outside = max(0.0, low - apart, apart - high)
-    if outside == 0.0:
-        return HOLDS, width, outside
-    bound = VETO_BYTES_64 if is_64 else VETO_BYTES_32
-    limit = bound + 3.0 * rate * float(lag_us) * 1e-6 + 2.0 * width + burst
-    if outside > limit:
-        return VETO, width, outside
-    return (HOLDS if outside <= slack else OUTSIDE), width + 2.0 * outside, outside
+    return low - apart, high - apart
+
+
+@compiled
+def is_veto(low: Any, high: Any, lag_us: Any, rate: Any, burst: Any, is_64: bool) -> bool:
+    """Return whether a number is so far out of its bracket that no stall of a sibling explains it."""
+    outside = max(0.0, low, -high)
+    lag_s = float(lag_us) * 1e-6
+    if is_64:  # strangers are rare: long stalls are the likelier reason
+        return bool(outside > VETO_BYTES_64 + 20.0 * rate * lag_s + 2.0 * (high - low) + burst)
+    return bool(outside > VETO_BYTES_32 + rate * lag_s + 0.5 * (high - low))
 
 
 @compiled
@@ -123,21 +129,27 @@ def align_spaces(one: Any, other: Any, lag_us: Any, work_at: Any, work_value: An
     rate_one, burst_one = pace(work_at[0], work_value[0], count_one)
     rate_other, burst_other = pace(work_at[1], work_value[1], count_other)
     rate, burst = max(rate_one, rate_other), max(burst_one, burst_other)
-    slack = 0.5 * rate * float(lag_us) * 1e-6
-    state, narrowest, miss = HOLDS, 2.0**63, 0.0
+    if rate < 0:
+        rate, burst = 0.0, UNPACED_BYTES
+    slack = SLACK * rate * float(lag_us) * 1e-6
+    lowest, highest, miss = -(2.0**63), 2.0**63, 0.0
     for turn in range(2):
         mine, theirs = turn, 1 - turn
         count_mine = count_one if turn == 0 else count_other
         count_theirs = count_other if turn == 0 else count_one
         for k in range(count_theirs):
-            found, width, outside = fit(
+            low, high = place(
                 work_at[mine], work_value[mine], count_mine, work_at[theirs, k], work_value[theirs, k],
-                lag_us, rate, burst, is_64, slack,
+                lag_us, rate, burst, is_64,
             )  # fmt: skip
-            state = max(state, found)
-            narrowest = min(narrowest, width)
-            miss = max(miss, outside)
-    return state, narrowest, miss
+            if is_veto(low, high, lag_us, rate, burst, is_64):
+                return VETO, 0.0, max(low, -high)
+            miss = max(miss, low, -high)
+            if turn == 1:
+                low, high = -high, -low
+            lowest, highest = max(lowest, low - slack), min(highest, high + slack)
+    state = HOLDS if lowest <= 0.0 <= highest else OUTSIDE
+    return state, max(0.0, highest - lowest), miss
 
 
 @compiled
@@ -244,10 +256,12 @@ def find_vetoes(rows: Any, used: int, following: Any, parity: Any, is_soft: Any,
                 both_64 = mine.is_64 == 1 and theirs.is_64 == 1
                 size = copy_points(theirs, work_at[0], work_value[0])
                 rate, burst = pace(work_at[0], work_value[0], size)
-                state, _, _ = fit(
-                    work_at[0], work_value[0], size, mine.hi_us, mine.hi, lag_us, rate, burst, both_64, 0.0
+                if rate < 0:
+                    rate, burst = 0.0, UNPACED_BYTES
+                low, high = place(
+                    work_at[0], work_value[0], size, mine.hi_us, mine.hi, lag_us, rate, burst, both_64
                 )
-                is_apart = state == VETO
+                is_apart = is_veto(low, high, lag_us, rate, burst, both_64)
             if is_apart and count < len(found):
                 found[count, 0], found[count, 1] = p, q
                 count += 1

@@ -10,22 +10,26 @@ connections, so a split is as ordinary as a join.
 """
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from apps.mptcp.engine import packet_kernel as kernel
 from apps.mptcp.engine import subflow_layout as layout
+from apps.mptcp.engine.confidence import suspect
 from apps.mptcp.engine.config import AssociatorConfig
 from apps.mptcp.engine.domain import Domain
 from apps.mptcp.engine.handshakes import take_news
+from apps.mptcp.engine.lives import end_and_forget
 from apps.mptcp.engine.records import PacketRecords, address_halves
+from apps.mptcp.engine.snapshot import read, write
 from apps.mptcp.engine.soft_links import sweep_all
 from apps.mptcp.engine.subflow_layout import columns
 from apps.mptcp.engine.values import Change, Connection, FlowKey
 from apps.mptcp.engine.views import connection_list, connection_of
 
-NEWS_MAX = 16_384
+NEWS_MAX: Final = 16_384
 
 
 class Associator:
@@ -114,8 +118,33 @@ class Associator:
         """
         self.domain.now_s = max(self.domain.now_s, now_s)
         sweep_all(self.domain, self._swept_us)
+        end_and_forget(self.domain, self._swept_us)
+        suspect(self.domain)
         self._swept_us = int(self.now_s * 1e6)
         return self.domain.take_changes()
+
+    def snapshot(self) -> bytes:
+        """Return everything as bytes; see ``snapshot``. Complexity: O(subflows)."""
+        seen, seen_by, seen_us = self._seen
+        more: dict[str, NDArray[Any]] = {}
+        if len(self.domain.table.observers) > 1:
+            more = {"seen": seen, "seen_by": seen_by, "seen_us": seen_us}
+        return write(self.domain, {"swept_us": self._swept_us}, more)
+
+    @classmethod
+    def restore(cls, data: bytes) -> Self:
+        """Return the associator that ``snapshot`` wrote.
+
+        Raises:
+            InvalidInputError: not a snapshot, of another version, or damaged.
+        """
+        domain, extra, more = read(data)
+        machine = cls(domain.config)
+        machine.domain = domain
+        machine._swept_us = int(extra["swept_us"])
+        if more:
+            machine._seen = (more["seen"], more["seen_by"], more["seen_us"])
+        return machine
 
     def connections(self) -> list[Connection]:
         """Return all connections, single subflows too, oldest id first. Complexity: O(n log n)."""

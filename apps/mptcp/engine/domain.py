@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apps.mptcp.engine import packet_kernel as kernel
+from apps.mptcp.engine.addresses import Addresses
+from apps.mptcp.engine.alarms import JoinWatch
 from apps.mptcp.engine.alignment import work_space
 from apps.mptcp.engine.blocking import Hosts
 from apps.mptcp.engine.config import AssociatorConfig
@@ -28,7 +30,10 @@ class Domain:
         self.hosts = Hosts()
         self.hard = HardLinks(self.hosts)
         self.counts: NDArray[np.int64] = np.zeros(len(kernel.COUNT_NAMES), np.int64)
+        self.addresses = Addresses()
+        self.joins = JoinWatch(config.window_s, config.join_flood_count)
         self.ended: set[int] = set()  # connections that are over
+        self.suspects: set[int] = set()  # connections whose bytes were said not to add up
         self.now_s = 0.0
         self.changes: list[Change] = []
         self.work = work_space()
@@ -50,7 +55,9 @@ class Domain:
         groups = self.groups
         younger = i if groups.label[i] > groups.label[j] else j
         is_single = groups.is_alone(younger)
+        turned = int(groups.parity[i] ^ groups.parity[j]) ^ flip
         kept, gone = groups.unite(i, j, flip)
+        self.addresses.merge(kept, gone, turned)
         if gone in self.ended:
             self.ended.discard(gone)
             self.ended.add(kept)

@@ -51,6 +51,15 @@ class Edges:
         self.count += 1
         return self.count - 1
 
+    def inherit(self, edge: Any, i: int, j: int, flip: int) -> None:
+        """Keep a copy of an edge between two rows that were joined through one that is gone."""
+        index = self.add(
+            i, j, flip, KINDS[int(edge["kind"])], float(edge["false_probability"]), float(edge["at_s"])
+        )
+        kept = self.all[index]
+        kept["number"], kept["gap"], kept["rivals"] = edge["number"], edge["gap"], edge["rivals"]
+        kept["is_inherited"] = 1
+
     @property
     def kept(self) -> NDArray[Any]:
         """All edges, dead ones too, as a view."""

@@ -127,21 +127,23 @@ class HardLinks:
                 chance = 2.0**-32 * (1 if is_near else max(1, len(self.tokens)))
                 flip = holder.side ^ other.side
                 links.append(Link(holder.row, other.row, flip, EvidenceKind.TOKEN, chance, token))
-        self._hold(self.tokens, "tokens", token, holder)
+        self.hold("tokens", token, holder)
         return links
 
     def _meet(self, table: dict[Any, list[Holder]], map_name: str, name: Any, holder: Holder, kind: EvidenceKind,
               chance: float, rows: Any) -> list[Link]:  # fmt: skip
         """Hold a name; returns a link to its first holder."""
         others = [other for other in table.get(name, [])[:HOLDERS_TRIED] if other.row != holder.row]
-        self._hold(table, map_name, name, holder)
+        self.hold(map_name, name, holder)
         number = name[1] if isinstance(name, tuple) else name
         return [
             Link(holder.row, other.row, holder.side ^ other.side, kind, chance, number)
             for other in others[:1]
         ]
 
-    def _hold(self, table: dict[Any, list[Holder]], map_name: str, name: Any, holder: Holder) -> None:
+    def hold(self, map_name: str, name: Any, holder: Holder) -> None:
+        """Let a row's side hold a token, key or DATA_FIN number."""
+        table: dict[Any, list[Holder]] = getattr(self, map_name)
         holders = table.setdefault(name, [])
         if any(other.row == holder.row and other.side == holder.side for other in holders):
             return
@@ -158,7 +160,7 @@ class HardLinks:
             mine = next((one for one in table[name] if one.row == row and one.side == side), None)
             table[name] = [one for one in table[name] if one.row != row or one.side != side]
             if heir is not None and mine is not None:
-                self._hold(table, map_name, name, Holder(heir, side ^ flip, mine.key))
+                self.hold(map_name, name, Holder(heir, side ^ flip, mine.key))
             if not table[name]:
                 del table[name]
 

@@ -57,7 +57,7 @@ _DSN, _DSN_64, _DATA_ACK, _DATA_ACK_64 = (
     int(Has.DATA_ACK),
     int(Has.DATA_ACK_64),
 )
-_DATA_FIN, _JOIN, _TOKEN = int(Has.DATA_FIN), int(Has.JOIN), int(Has.TOKEN)
+_DATA_FIN, _JOIN = int(Has.DATA_FIN), int(Has.JOIN)
 _KEYS = int(Has.KEY | Has.PEER_KEY | Has.CAPABLE_MAP)
 _ADDRESS = int(Has.ADD_ADDR | Has.REMOVE_ADDR)
 _FASTCLOSE, _TCPRST = int(Has.FASTCLOSE), int(Has.TCPRST)
@@ -283,8 +283,8 @@ def learn(row: Any, side: Any, cols: Any, k: Any, counts: Any) -> Any:
         row.flags |= np.uint32(_CLIENT_A << (1 - side if tcp & _ACK != 0 else side))
     if has & np.uint32(_JOIN) != 0:
         row.flags |= np.uint32(_JOINED)
-    if has & np.uint32(_TOKEN) != 0:
-        news |= NEWS_JOIN
+        if tcp & _SYN != 0:
+            news |= NEWS_JOIN
     if has & np.uint32(_KEYS) != 0:
         news |= NEWS_KEY
     if has & np.uint32(_ADDRESS) != 0:

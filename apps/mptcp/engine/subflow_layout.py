@@ -5,7 +5,7 @@ per number space an unwrapped range, a ring of (time, highest number so far) and
 bytes each, so 10^6 subflows take 0.6 GB.
 """
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,6 +78,8 @@ FASTCLOSED = 1 << 11
 JOINED = 1 << 12  # MP_JOIN was seen
 VERSION_0, VERSION_1 = 1 << 13, 1 << 14
 BACKUP_A, BACKUP_B = 1 << 15, 1 << 16
+
+Record = NDArray[Any]  # one row of the table
 
 EMPTY: Final = -1
 DELETED: Final = -2

@@ -35,9 +35,9 @@ class SubflowTable:
         """Return indexes of the records in use, ascending."""
         return np.flatnonzero(self.rows["id"][: self.used] >= 0)
 
-    def name_observers(self, seen: NDArray[np.uint16]) -> None:
+    def name_observers(self, seen: NDArray[np.uint16], *, is_sorted: bool = True) -> None:
         """Give each new observation point a bit; beyond 64 they share the last one."""
-        for observer in np.unique(seen).tolist():
+        for observer in np.unique(seen).tolist() if is_sorted else seen.tolist():
             if self.observer_bits[observer] < 0:
                 self.observer_bits[observer] = min(len(self.observers), OBSERVERS_MAX - 1)
                 if len(self.observers) < OBSERVERS_MAX:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from apps.mptcp.engine import subflow_layout as layout
+from apps.mptcp.engine.confidence import confidence_of, coverage_of
 from apps.mptcp.engine.domain import Domain
 from apps.mptcp.engine.evidence import KINDS, words
 from apps.mptcp.engine.hard_links import derive
@@ -90,18 +91,15 @@ def connection_list(domain: Domain) -> list[Connection]:
 def _connection(domain: Domain, members: list[int], edges: list[int]) -> Connection:
     subflows = sorted((subflow_of(domain, member) for member in members), key=lambda one: one.id)
     evidence = tuple(evidence_of(domain, domain.edges.all[index]) for index in edges)
-    confidence = 1.0
-    for one in evidence:
-        confidence *= 1.0 - one.false_probability
     label = int(domain.groups.label[members[0]])
     return Connection(
         id=label,
         subflows=tuple(subflows),
         evidence=evidence,
-        confidence=confidence,
+        confidence=confidence_of(one.false_probability for one in evidence),
         is_blockable=all(one.kind in HARD or one.kind is EvidenceKind.BOTH_SPACES for one in evidence),
         is_ended=label in domain.ended,
-        coverage=(None, None),
+        coverage=coverage_of(domain, members[0]),
         tokens=_tokens(domain, members),
         first_s=min(one.first_s for one in subflows),
         last_s=max(one.last_s for one in subflows),

@@ -1,0 +1,76 @@
+"""How sure an answer is, and how complete.
+
+An edge's false probability is the expected number of strangers that would have passed its test: the chance of one
+stranger times the strangers in play. With one true partner, and e strangers expected beside it, a partner taken is
+false with probability e / (1 + e). A connection is right when all its edges are.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+import numpy as np
+
+from apps.mptcp.engine.coverage import conservation, find_surplus
+from apps.mptcp.engine.domain import Domain
+from apps.mptcp.engine.values import AlarmKind
+
+PARTS: Final = 8
+SUSPECTS_MAX: Final = 256
+
+
+def false_share(expected: float) -> float:
+    """Return the probability that an accepted partner is a stranger when ``expected`` strangers pass the test.
+
+    >>> false_share(0.0), false_share(1.0)
+    (0.0, 0.5)
+    """
+    return expected / (1.0 + expected)
+
+
+def confidence_of(false_probabilities: Iterable[float]) -> float:
+    """Return the probability that all edges are right; 1 for a subflow alone."""
+    sure = 1.0
+    for probability in false_probabilities:
+        sure *= 1.0 - probability
+    return sure
+
+
+def coverage_of(domain: Domain, row: int) -> tuple[float | None, float | None]:
+    """Return the share of bytes seen per direction, a to b of the connection's oldest subflow first."""
+    groups, out = domain.groups, np.empty(2)
+    members = groups.members(row)
+    oldest = min(members, key=lambda member: int(domain.table.rows[member]["id"]))
+    found: list[float | None] = []
+    for side in range(2):
+        faced = side ^ int(groups.parity[oldest])
+        conservation(domain.table.rows, groups.following, groups.parity, row, faced, out)
+        found.append(None if np.isnan(out[0]) else float(out[0]))
+    return found[0], found[1]
+
+
+def suspect(domain: Domain) -> None:
+    """Raise an alarm for connections whose subflows carried clearly more than there was to carry (T8).
+
+    Each second an eighth of the subflows. Complexity: O(subflows / 8).
+    """
+    table, groups = domain.table, domain.groups
+    found = np.empty(SUSPECTS_MAX, np.int32)
+    count = find_surplus(
+        table.rows,
+        table.used,
+        groups.following,
+        groups.parity,
+        int(domain.now_s) % PARTS,
+        PARTS,
+        np.empty(2),
+        found,
+    )
+    for row in found[:count].tolist():
+        label = int(groups.label[row])
+        if label not in domain.suspects:
+            domain.suspects.add(label)
+            shares = [share for share in coverage_of(domain, row) if share is not None]
+            words = (
+                f"The subflows carried {max(shares):.0%} of the connection's bytes: one of them is a stranger"
+            )
+            domain.alarm(AlarmKind.FALSE_MERGE_SUSPECTED, row, words)

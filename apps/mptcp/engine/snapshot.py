@@ -1,0 +1,138 @@
+"""A domain as bytes and back: a header in JSON, arrays in numpy's own format, a digest; nothing that could run.
+
+``NFVMPTCP``, version, digest of the rest, then an uncompressed zip of arrays; one of them is the header.
+"""
+
+import hashlib
+import io
+import json
+import struct
+import zipfile
+from dataclasses import asdict
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apps.mptcp.engine.config import AssociatorConfig
+from apps.mptcp.engine.domain import Domain
+from apps.mptcp.engine.evidence import EDGE
+from apps.mptcp.engine.hard_links import Holder
+from apps.mptcp.engine.subflow_layout import SUBFLOW
+from nfvportal.lib.errors import InvalidInputError
+
+MAGIC: Final = b"NFVMPTCP"
+VERSION: Final = 1
+HEAD: Final = struct.Struct("<8sI32s")
+HOLDER: Final = np.dtype(
+    [("map", "u1"), ("width", "u1"), ("name", "u8"), ("row", "i4"), ("side", "u1"), ("key", "u8")]
+)
+MAPS: Final = ("tokens", "keys", "fins")
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def write(domain: Domain, extra: dict[str, int], more: Arrays) -> bytes:
+    """Return a domain as bytes.
+
+    Args:
+        extra: numbers and more: arrays that ``read`` gives back.
+    """
+    table, groups = domain.table, domain.groups
+    header = {
+        "config": asdict(domain.config),
+        "now_s": domain.now_s,
+        "next_id": table.next_id,
+        "observers": table.observers,
+        "ended": sorted(domain.ended),
+        "suspects": sorted(domain.suspects),
+        "hosts": [[list(address) for address in group] for group in domain.hosts.groups.values()],
+        "addresses": domain.addresses.as_json(),
+        "joins": domain.joins.as_json(),
+        "extra": extra,
+    }
+    arrays: Arrays = {
+        "header": np.frombuffer(json.dumps(header).encode(), np.uint8),
+        "rows": table.rows[: table.used],
+        "free": np.array(table.free, np.int32),
+        "label": groups.label[: table.used],
+        "following": groups.following[: table.used],
+        "parity": groups.parity[: table.used],
+        "edges": domain.edges.kept,
+        "counts": domain.counts,
+        "holders": _holders(domain),
+    }
+    buffer = io.BytesIO()
+    arrays |= {f"more_{name}": array for name, array in more.items()}
+    np.savez(buffer, allow_pickle=False, **arrays)
+    body = buffer.getvalue()
+    return HEAD.pack(MAGIC, VERSION, hashlib.sha256(body).digest()) + body
+
+
+def _holders(domain: Domain) -> NDArray[Any]:
+    found = []
+    for index, map_name in enumerate(MAPS):
+        for name, holders in getattr(domain.hard, map_name).items():
+            width, number = name if isinstance(name, tuple) else (0, name)
+            found += [(index, width, number, one.row, one.side, one.key) for one in holders]
+    return np.array(found, HOLDER)
+
+
+def read(data: bytes) -> tuple[Domain, dict[str, int], Arrays]:
+    """Return the domain that ``write`` wrote, with ``extra`` and ``more``.
+
+    Raises:
+        InvalidInputError: not a snapshot, of another version, or damaged.
+    """
+    if len(data) < HEAD.size or data[:8] != MAGIC:
+        raise InvalidInputError("snapshot", "must be a snapshot of an association domain")
+    _, version, digest = HEAD.unpack_from(data)
+    if version != VERSION:
+        raise InvalidInputError("snapshot", f"must be of version {VERSION}, is of {version}")
+    if hashlib.sha256(data[HEAD.size :]).digest() != digest:
+        raise InvalidInputError("snapshot", "must be whole: its digest differs")
+    try:
+        with np.load(io.BytesIO(data[HEAD.size :]), allow_pickle=False) as loaded:
+            arrays = {name: loaded[name] for name in loaded.files}
+        return _domain(arrays)
+    except (KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
+        raise InvalidInputError("snapshot", f"must hold a domain's arrays: {error}") from error
+
+
+def _domain(arrays: Arrays) -> tuple[Domain, dict[str, int], Arrays]:
+    header = json.loads(arrays["header"].tobytes())
+    if arrays["rows"].dtype != SUBFLOW or arrays["edges"].dtype != EDGE:
+        raise ValueError("the layout of its records is another")
+    domain = Domain(AssociatorConfig(**header["config"]))
+    used = len(arrays["rows"])
+    table = domain.table
+    while len(table.rows) < used:
+        if not table.grow():
+            raise ValueError("more subflows than its limit")
+    table.rows[:used] = arrays["rows"]
+    table.used, table.next_id, table.free = used, int(header["next_id"]), arrays["free"].tolist()
+    table.name_observers(np.array(header["observers"], np.uint16), is_sorted=False)
+    table.rehash()
+    domain.groups.grow(len(table.rows))
+    for name in ("label", "following", "parity"):
+        getattr(domain.groups, name)[:used] = arrays[name]
+    domain.edges.all = arrays["edges"].copy() if len(arrays["edges"]) >= 64 else np.zeros(64, EDGE)
+    domain.edges.all[: len(arrays["edges"])] = arrays["edges"]
+    domain.edges.count = len(arrays["edges"])
+    domain.counts[:] = arrays["counts"]
+    domain.now_s = float(header["now_s"])
+    domain.ended, domain.suspects = set(header["ended"]), set(header["suspects"])
+    for group in header["hosts"]:
+        for address in group[1:]:
+            domain.hosts.alias(tuple(group[0]), tuple(address))
+    domain.addresses.read_json(header["addresses"])
+    domain.joins.read_json(header["joins"])
+    for index, width, number, row, side, key in arrays["holders"].tolist():
+        map_name = MAPS[index]
+        held = (width, number) if map_name == "fins" else number
+        domain.hard.hold(map_name, held, Holder(row, side, key))
+    return (
+        domain,
+        header["extra"],
+        {name[5:]: array for name, array in arrays.items() if name.startswith("more_")},
+    )
