@@ -16,7 +16,8 @@ from typing import Final
 from apps.chains.engine.nfs.settings import Settings
 from nfvportal.lib.errors import InvalidInputError
 
-RULESET_BYTES_MAX: Final = 32_768
+# Within what the portal keeps as settings of one network function, as JSON.
+RULESET_BYTES_MAX: Final = 12_288
 PATTERN_MAX: Final = 512
 _INCLUDE: Final = re.compile(r"\binclude\b")
 # Such a table goes away with the nft that loaded it, or is not looked at: packets would pass unseen.

@@ -366,8 +366,8 @@ BAD_TABLES = {
     "table bridge t {\n quota q { over 5 mbytes }\n}\n" + OPEN: "must not have a quota",
     'include "/etc/hostname"\n' + OPEN: "include",
     OPEN.replace("table bridge t {", "table bridge t {\n flags owner;"): "flag owner",
-    "# " + "x" * 40_000: "1 to 32768 characters",
-    "# é" + "é" * 20_000 + OPEN: "at most 32768 bytes",
+    "# " + "x" * 40_000: "1 to 12288 characters",
+    "# é" + "é" * 10_000 + OPEN: "at most 12288 bytes",
     "\x1b" + OPEN: "plain text",
     "nonsense": "must have a table of the family bridge",
 }
