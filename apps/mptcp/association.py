@@ -68,7 +68,7 @@ class Association:
         (length,) = _HEAD.unpack_from(data)
         head = json.loads(data[_HEAD.size : _HEAD.size + length])
         made = cls()
-        made.engine.restore(data[_HEAD.size + length :])
+        made.engine = Associator.restore(data[_HEAD.size + length :])
         made.ids = set(head["ids"])
         made._next_tick_s = head["next_tick_s"]
         return made
