@@ -9,7 +9,7 @@ from django.forms import JSONField, ModelForm
 from django.http import HttpRequest
 
 from apps.chains.chain_definition import service_parse
-from apps.chains.models import Chain, ChainAlarm, ChainRevision, Deployment, NfType, Plan
+from apps.chains.models import Chain, ChainAlarm, ChainPlacement, ChainRevision, Deployment, NfType, Plan
 from apps.chains.plan_json import profile_parse, profile_to_json
 from apps.chains.services.nf_types import nf_type_delete, nf_type_edited
 from nfvportal.accounts.read_only import ReadOnlyAdmin
@@ -102,6 +102,21 @@ class PlanAdmin(ReadOnlyAdmin):
     list_display = ("id", "chain", "chain_version", "is_feasible", "reason", "created_at", "created_by")
     list_filter = ("chain", "is_feasible")
     list_select_related = ("chain",)
+
+
+@admin.register(ChainPlacement)
+class ChainPlacementAdmin(ReadOnlyAdmin):
+    """Placements of many chains."""
+
+    list_display = (
+        "id",
+        "is_feasible",
+        "admitted_count",
+        "refused_count",
+        "moved_buckets",
+        "created_at",
+        "created_by",
+    )
 
 
 @admin.register(Deployment)

@@ -22,7 +22,7 @@ PORTS_MAX: Final = 16
 PROTOCOLS: Final = ("tcp", "udp", "icmp", "icmpv6", "ah", "sctp")
 REPLANS: Final = ("off", "propose", "apply")
 # Addresses of pages and of REST that stand where a chain's name does.
-NAMES_TAKEN: Final = frozenset({"new", "catalogue", "plans", "analyse", "what-if", "import"})
+NAMES_TAKEN: Final = frozenset({"new", "catalogue", "plans", "analyse", "what-if", "import", "placement"})
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 DEVICE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 NAME_WORDS: Final = "must be 1 to 63 small letters, digits and hyphens, not starting with a hyphen"

@@ -58,7 +58,7 @@ class ChainFile:
 
     def located(self, error: InvalidInputError) -> ChainFileError:
         """Return an error about the file's chain with the line that it speaks of."""
-        return ChainFileError(_line(self.lines, error.field), error.field, error.limit)
+        return ChainFileError(line_of(self.lines, error.field), error.field, error.limit)
 
 
 def chain_file_read(text: str) -> ChainFile:
@@ -67,14 +67,23 @@ def chain_file_read(text: str) -> ChainFile:
     Raises:
         ChainFileError: naming line, field and limit.
     """
-    node = _compose(text)
-    lines: dict[str, int] = {}
-    _lines_of(node, "", lines, 0)
-    data = _construct(node)
+    data, lines = yaml_read(text)
     try:
         return _file(data, lines)
     except InvalidInputError as error:
-        raise ChainFileError(_line(lines, error.field), error.field, error.limit) from error
+        raise ChainFileError(line_of(lines, error.field), error.field, error.limit) from error
+
+
+def yaml_read(text: str, max_chars: int = FILE_MAX_CHARS) -> tuple[Any, dict[str, int]]:
+    """Return what a YAML text says, and the line of every field.
+
+    Raises:
+        ChainFileError: it is no YAML, too large or too deep, has aliases, or a field twice.
+    """
+    node = _compose(text, max_chars)
+    lines: dict[str, int] = {}
+    _lines_of(node, "", lines, 0)
+    return _construct(node), lines
 
 
 def chain_file_write(definition: Definition) -> str:
@@ -97,13 +106,14 @@ def _file(data: object, lines: Mapping[str, int]) -> ChainFile:
     known = ("name", "title", "nfs", "match", "rate_pps", "packet_bytes", "slo_p99_ms", "replan")
     fields = fields_of("", data, optional=(*known, "servers", "nf_types", "constants"))
     servers = servers_parse("servers", fields["servers"]) if "servers" in fields else []
-    types = _types(fields.get("nf_types", {}))
-    constants = _constants(fields["constants"]) if "constants" in fields else None
+    types = types_parse(fields.get("nf_types", {}))
+    constants = constants_parse(fields["constants"]) if "constants" in fields else None
     definition = definition_parse({name: value for name, value in fields.items() if name in known})
     return ChainFile(definition, tuple(servers), types, constants, lines)
 
 
-def _types(data: object) -> dict[str, KnownType]:
+def types_parse(data: object) -> dict[str, KnownType]:
+    """Return the types that a file brings along, checked."""
     if not isinstance(data, dict) or len(data) > TYPES_MAX:
         raise InvalidInputError("nf_types", f"must be an object of at most {TYPES_MAX} types")
     types = {}
@@ -124,7 +134,8 @@ def _types(data: object) -> dict[str, KnownType]:
     return types
 
 
-def _constants(data: object) -> CostConstants:
+def constants_parse(data: object) -> CostConstants:
+    """Return what plumbing costs, checked; what is left out has its default."""
     names = tuple(CostConstants.__dataclass_fields__)
     fields = fields_of("constants", data, optional=names)
     return CostConstants(
@@ -132,10 +143,10 @@ def _constants(data: object) -> CostConstants:
     )
 
 
-def _compose(text: str) -> yaml.Node:
+def _compose(text: str, max_chars: int) -> yaml.Node:
     """Return the text's node tree, without aliases: a few of them make a small file huge."""
-    if len(text) > FILE_MAX_CHARS:
-        raise ChainFileError(1, "", f"must have at most {FILE_MAX_CHARS} characters")
+    if len(text) > max_chars:
+        raise ChainFileError(1, "", f"must have at most {max_chars} characters")
     try:
         depth = 0
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
@@ -194,7 +205,7 @@ def _lines_of(node: yaml.Node, path: str, lines: dict[str, int], depth: int) -> 
             _lines_of(value, field, lines, depth + 1)
 
 
-def _line(lines: Mapping[str, int], field: str) -> int:
+def line_of(lines: Mapping[str, int], field: str) -> int:
     """Return the line of a field, or of the nearest thing around it: what is missing has no line of its own."""
     while field not in lines and field:
         cut = max(field.rfind("."), field.rfind("["))

@@ -4,7 +4,8 @@ Numbered events are upserts or whole values: whoever applies one twice, or onto 
 state.
 
 ``chains``: snapshot ``ChainsSnapshot``; events ``chain_changed`` ``{"chain": ChainRow}``, ``chain_removed``
-``{"name": str}``; telemetry: name of the chain -> ``ChainRate``.
+``{"name": str}``, ``placement_ready`` ``{"placement": summary}`` (nothing of it is in the snapshot: pages that show
+placements ask REST); telemetry: name of the chain -> ``ChainRate``.
 
 ``chain:<name>``: snapshot ``ChainSnapshot``; events
 
@@ -121,7 +122,8 @@ class ChainRow(ChainRate):
 # Counters of one operator: ``operator, epoch, device, at_s, kind, nf, in, out, drop, copy, merge, timeout, lost,
 # late, conflict, latency_us_p50, latency_us_p99, latency_bins, queue``. Counters count since the epoch began; latencies
 # are those of the last second, ``None`` when no packet passed. ``latency_bins[i]`` counts packets of 2^i up to 2^(i+1)
-# microseconds, of network functions from entering to leaving, of merges the wait for the slowest branch; empty elsewhere.
+# microseconds, of network functions from entering to leaving, of merges from the first branch to the last; of at most
+# 2000 packets a second.
 HopData = dict[str, Any]
 
 
@@ -164,6 +166,17 @@ class TraceData(TypedDict):
     nonce: str
     packet_id: int | None
     hops: list[dict[str, Any]]
+    at_s: float
+
+
+class SteeringData(TypedDict):
+    """What copies frames on one device. ``probed``: back end of a switch -> ``ok`` or why it is not used."""
+
+    device: str
+    role: str
+    primitive: str
+    probed: dict[str, str]
+    group_count: int
     at_s: float
 
 

@@ -66,10 +66,12 @@ class VerifyReport:
 
 def known_types(file: ChainFile) -> dict[str, KnownType]:
     """Return the built-in types, with those of the file in front."""
-    built_in = {
-        slug: KnownType(row.profile, row.service, row.implementation) for slug, row in CATALOGUE.items()
-    }
-    return {**built_in, **file.types}
+    return {**built_in_types(), **file.types}
+
+
+def built_in_types() -> dict[str, KnownType]:
+    """Return the types that come with the product."""
+    return {slug: KnownType(row.profile, row.service, row.implementation) for slug, row in CATALOGUE.items()}
 
 
 def file_plan(file: ChainFile) -> FilePlan:

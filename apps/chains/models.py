@@ -106,6 +106,32 @@ class Plan(models.Model):
         return f"plan {self.pk} of {self.chain}"
 
 
+class ChainPlacement(models.Model):
+    """Where many chains would run together: which server and instances each gets. Never changed once written.
+
+    ``content`` is the answer as REST gives it, ``asked`` what it was made for. ``previous`` is what it was compared
+    with, so that few buckets move. ``job_id`` makes a job that is run twice write one placement.
+    """
+
+    is_feasible = models.BooleanField()
+    admitted_count = models.PositiveIntegerField(default=0)
+    refused_count = models.PositiveIntegerField(default=0)
+    moved_buckets = models.PositiveIntegerField(default=0)
+    content = models.JSONField()
+    asked = models.JSONField(default=dict)
+    previous = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    took_s = models.FloatField(default=0.0)
+    job_id = models.UUIDField(null=True, blank=True, unique=True)
+    created_at = models.DateTimeField(db_default=Now())
+    created_by = models.CharField(max_length=150, blank=True, default="")
+
+    class Meta:
+        ordering = ("-id",)
+
+    def __str__(self) -> str:
+        return f"placement {self.pk}"
+
+
 class DeploymentStatus(models.TextChoices):
     """Where a deployment stands."""
 

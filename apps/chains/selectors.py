@@ -23,6 +23,7 @@ from apps.chains.events import (
     LatencyPoint,
     NfTypeData,
     SloStateName,
+    SteeringData,
 )
 from apps.chains.mapping import definition_of
 from apps.chains.models import (
@@ -30,6 +31,7 @@ from apps.chains.models import (
     AlarmKind,
     Chain,
     ChainAlarm,
+    ChainPlacement,
     ChainRevision,
     Deployment,
     HopLatest,
@@ -37,6 +39,7 @@ from apps.chains.models import (
     NfType,
     Plan,
 )
+from nfvportal.events.models import Event
 
 ALARMS_SHOWN = 20
 HISTORY_WINDOW = timedelta(minutes=5)
@@ -161,6 +164,44 @@ def plan_data(row: Plan) -> dict[str, Any]:
         "note": row.reason,
         "created_at": row.created_at.isoformat(),
         "created_by": row.created_by,
+    }
+
+
+def placement_list() -> QuerySet[ChainPlacement]:
+    """Return placements, newest first."""
+    return ChainPlacement.objects.all()
+
+
+def placement_summary(row: ChainPlacement) -> dict[str, Any]:
+    """Return a placement without who is where, for lists and for the live stream."""
+    content = row.content
+    return {
+        "id": row.pk,
+        "kind": content["kind"],
+        "method": content.get("method", ""),
+        "is_optimal": content.get("is_optimal", False),
+        "admitted": row.admitted_count,
+        "refused": row.refused_count,
+        "terms": content.get("terms"),
+        "bounds": content.get("bounds"),
+        "gaps": content.get("gaps"),
+        "moved_buckets": row.moved_buckets,
+        "kept_buckets": content.get("kept_buckets", 0),
+        "witness": content.get("witness", ""),
+        "previous": row.previous_id,
+        "took_s": row.took_s,
+        "created_at": row.created_at.isoformat(),
+        "created_by": row.created_by,
+    }
+
+
+def placement_data(row: ChainPlacement) -> dict[str, Any]:
+    """Return a placement with who is where, and how that differs from the one before."""
+    return {
+        **row.content,
+        **placement_summary(row),
+        "refused": row.content.get("refused", []),
+        "asked": row.asked,
     }
 
 
@@ -308,6 +349,24 @@ def _slo_state(slo_p99_ms: float | None, sample: LatencySample | None, alarms: l
     if AlarmKind.SLO in alarms:
         return "missed"
     return "met" if sample is not None else "unknown"
+
+
+def steering_list() -> list[SteeringData]:
+    """Return what copies frames on each device of the data plane, as it last told. One query."""
+    kinds = [f"chains.{kind}.state" for kind in ("switch", "classifier", "server")]
+    rows = Event.objects.filter(type__in=kinds).order_by("device_name", "type", "-id")
+    newest = rows.distinct("device_name", "type").values_list("device_name", "type", "data", "at")
+    return [
+        {
+            "device": device,
+            "role": type_.removesuffix(".state"),
+            "primitive": str(data.get("driver") or data.get("mirror") or ""),
+            "probed": {str(name): str(answer) for name, answer in (data.get("probed") or {}).items()},
+            "group_count": len(data.get("groups") or {}),
+            "at_s": at.timestamp(),
+        }
+        for device, type_, data, at in newest
+    ]
 
 
 def live_plan(chain: Chain) -> dict[str, Any] | None:

@@ -25,6 +25,7 @@ class JobKind:
 
 JOB_KINDS: dict[str, JobKind] = {
     "chains.plan": JobKind("apps.chains.services.plan_job:run", "engine", "Plan of a chain"),
+    "chains.place": JobKind("apps.chains.services.placement_job:run", "engine", "Placement of chains"),
     "chains.apply": JobKind("apps.chains.services.apply_job:apply_run", "engine", "Change of a chain"),
     "chains.remove": JobKind("apps.chains.services.apply_job:remove_run", "engine", "Removal of a chain"),
     "chains.trace": JobKind("apps.chains.services.traces:trace_run", "engine", "Trace of a packet"),

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.db import transaction
 
-from apps.chains.models import Chain, ChainAlarm, Deployment, Plan
+from apps.chains.models import Chain, ChainAlarm, ChainPlacement, Deployment, Plan
 from apps.chains.selectors import (
     alarm_data,
     chain_data,
@@ -14,6 +14,7 @@ from apps.chains.selectors import (
     deployment_data,
     deployment_shown,
     live_plan,
+    placement_summary,
     plan_data,
 )
 from nfvportal.live.publish import publish
@@ -69,6 +70,13 @@ def announce_alarm(row: ChainAlarm) -> None:
     data = {"alarm": alarm_data(row)}
     transaction.on_commit(lambda: publish(topic_of(row.chain.name), "alarm", data), robust=True)
     announce_chain(row.chain)
+
+
+def announce_placement(row: ChainPlacement) -> None:
+    """Tell that chains were placed together; whoever shows placements asks for it."""
+    transaction.on_commit(
+        lambda: publish(LIST_TOPIC, "placement_ready", {"placement": placement_summary(row)}), robust=True
+    )
 
 
 def announce_trace(chain: Chain, trace: Mapping[str, Any]) -> None:

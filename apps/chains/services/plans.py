@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from apps.chains.chain_definition import Definition, ServerJson
 from apps.chains.engine.analysis import analyse
@@ -135,8 +135,12 @@ def servers_at_hand() -> tuple[Server, ...]:
 
 def usage_of_others(name: str) -> dict[str, float]:
     """Return server -> processor cores that the other chains' deployments take there, by their plans."""
-    active = Deployment.objects.filter(is_active=True).exclude(chain__name=name).select_related("plan")
-    return _usage(row.plan for row in active)
+    return cores_used(Deployment.objects.filter(is_active=True).exclude(chain__name=name))
+
+
+def cores_used(active: QuerySet[Deployment]) -> dict[str, float]:
+    """Return server -> processor cores that deployments take there, by their plans. One query."""
+    return _usage(row.plan for row in active.select_related("plan"))
 
 
 def _usage(plans: Iterable[Plan]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""``manage.py chain plan|verify|export FILE.yml``: chains in files; needs neither portal nor database."""
+"""``manage.py chain plan|verify|export|place FILE.yml``: chains in files; needs neither portal nor database."""
 
 import json
 from pathlib import Path
@@ -14,6 +14,7 @@ from apps.chains.engine.hybrid import Plan
 from apps.chains.engine.shim import PATH_MAX
 from apps.chains.engine.steering import groups_of
 from apps.chains.file_planning import FilePlan, file_plan, file_verify, plan_lines, random_packets
+from apps.chains.place_command import place_arguments, place_handle
 from nfvportal.lib.errors import InvalidInputError
 
 PACKETS_DEFAULT, PACKETS_MAX = 10_000, 10_000_000
@@ -52,9 +53,15 @@ class Command(BaseCommand):
         export.add_argument(
             "--path", type=int, default=1, help="number of the path in the rules for a switch (openflow)"
         )
+        place_arguments(
+            actions.add_parser("place", help="place many chains over shared servers and instances")
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Do it, and turn what is wrong with a file into one line that names the place."""
+        if options["action"] == "place":
+            place_handle(self, options)
+            return
         path: Path = options["file"]
         try:
             text = path.read_text(errors="strict")[: FILE_MAX_CHARS + 1]
