@@ -11,6 +11,7 @@
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final, Protocol
 
 from apps.chains.agent.switch_bpf import BpfClone
@@ -102,6 +103,8 @@ class BridgeMdb:
 # Best first, with the reason; what a copy costs is measured by tests/benchmarks/chains_mirror.py.
 PREFERENCE: Final = (BridgeMdb, BpfClone, TcMirred, NftDup)
 DRIVERS: Final = (OpenFlow.name, *(kind.name for kind in PREFERENCE), BridgeFlood.name)
+# Where Open vSwitch listens for whoever manages its bridges on the same device.
+OVS_DIRECTORY: Final = Path("/run/openvswitch")
 NO_CONNECTION: Final = "no connection to a switch was given"
 
 
@@ -109,19 +112,21 @@ async def choose_driver(wanted: str = "", connection: str = "") -> tuple[SwitchD
     """Return the best driver that works here, or the one that is wanted, and what each driver's probe said.
 
     Drivers that are not chosen hold nothing of ours afterwards. With a ``connection`` to a switch that speaks OpenFlow
-    there is no other choice: the frames pass that switch.
+    there is no other choice: the frames pass that switch. A device without a bridge may have Open vSwitch.
 
     Raises:
         InvalidInputError: the wanted one does not work here.
     """
+    bridge = None if connection else await bridge_find()
+    found = [] if connection or bridge else sorted(OVS_DIRECTORY.glob("*.mgmt"))
     if connection:
         drivers: list[SwitchDriver] = [OpenFlow(connection)]
         absent = dict.fromkeys(DRIVERS, "the frames pass the switch of the connection")
-    elif bridge := await bridge_find():
+    elif bridge:
         drivers = [*(kind(bridge) for kind in PREFERENCE), BridgeFlood()]
         absent = {OpenFlow.name: NO_CONNECTION}
     else:
-        drivers = [BridgeFlood()]
+        drivers = [*(OpenFlow(f"unix:{path}") for path in found[:1]), BridgeFlood()]
         absent = {OpenFlow.name: NO_CONNECTION} | {
             kind.name: "this device has no bridge" for kind in PREFERENCE
         }

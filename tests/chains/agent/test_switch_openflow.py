@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from apps.chains.agent import switch_openflow
+from apps.chains.agent import switch_drivers, switch_openflow
 from apps.chains.agent.switch import Switch, parse_switch_spec
 from apps.chains.agent.switch_openflow import OpenFlow
 from apps.chains.chain_export import openflow_write
@@ -130,6 +130,15 @@ def test_the_role_takes_a_switch_by_its_connection() -> None:
         asyncio.run(role.apply({"groups": {GROUP: ["p2", "p3"]}, "connection": switch.connection}))
         assert context.told[-1]["driver"] == "openflow"
         assert ends.members(GROUP) == {"p2", "p3"}
+
+
+@in_namespace
+def test_a_device_with_open_vswitch_and_no_bridge_uses_it() -> None:
+    with switch_here() as switch:
+        switch_drivers.OVS_DIRECTORY = switch.directory  # type: ignore[misc]  # in a process of its own
+        driver, probed = asyncio.run(switch_drivers.choose_driver())
+        assert (driver.name, probed["openflow"]) == ("openflow", "ok")
+        assert probed["bridge_mdb"] == "this device has no bridge"
 
 
 @in_namespace

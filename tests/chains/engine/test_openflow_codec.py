@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apps.chains.engine.openflow import (
@@ -96,6 +96,7 @@ def test_what_is_written_is_read(message: Message, xid: int) -> None:
     assert decode(encode(message, xid)) == (xid, message)
 
 
+@settings(max_examples=50)
 @given(st.lists(st.tuples(messages, U32), max_size=5), st.data())
 def test_a_stream_is_cut_into_its_messages(sent: list[tuple[Message, int]], data: Any) -> None:
     whole = b"".join(encode(message, xid) for message, xid in sent)

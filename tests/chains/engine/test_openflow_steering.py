@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apps.chains.engine.openflow import (
@@ -89,6 +89,7 @@ def target(flow: FlowEntry) -> int:
     return instruction.actions[0].group
 
 
+@settings(max_examples=50)
 @given(st.lists(wishes, max_size=6))
 def test_whatever_was_there_what_is_wanted_is_there_afterwards(
     turns: list[dict[str, frozenset[str]]],
@@ -104,6 +105,7 @@ def test_whatever_was_there_what_is_wanted_is_there_afterwards(
         assert switch.want(wanted) == [], "twice is once"
 
 
+@settings(max_examples=50)
 @given(wishes, wishes, st.data())
 def test_entries_that_others_spoilt_are_set_right(
     before: dict[str, frozenset[str]], wanted: dict[str, frozenset[str]], data: st.DataObject
