@@ -3,7 +3,7 @@
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 
-from apps.chains.selectors import chain_get, plan_data, plan_list
+from apps.chains.selectors import chain_get, plan_data, plan_list, steering_list
 from nfvportal.accounts.access import Role, role_required
 
 
@@ -19,6 +19,12 @@ def catalogue(request: HttpRequest) -> HttpResponse:
     return render(request, "chains/catalogue.html")
 
 
+@role_required(Role.VIEWER)
+def placement(request: HttpRequest) -> HttpResponse:
+    """Show where all chains would run together."""
+    return render(request, "chains/placement.html")
+
+
 @role_required(Role.OPERATOR)
 def new(request: HttpRequest) -> HttpResponse:
     """Show an empty drawing board."""
@@ -29,9 +35,8 @@ def new(request: HttpRequest) -> HttpResponse:
 def chain(request: HttpRequest, name: str) -> HttpResponse:
     """Show one chain: live state, drawing board, plans."""
     row = chain_get(name)
-    return render(
-        request, "chains/chain.html", {"chain_name": row.name, "chain_title": row.title or row.name}
-    )
+    shown = {"chain_name": row.name, "chain_title": row.title or row.name, "steering": steering_list()}
+    return render(request, "chains/chain.html", shown)
 
 
 @role_required(Role.VIEWER)

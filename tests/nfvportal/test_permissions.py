@@ -11,7 +11,7 @@ from django.test import Client
 from django.utils import timezone
 
 from apps.chains.chain_definition import definition_parse
-from apps.chains.models import ChainAlarm, Deployment, Plan
+from apps.chains.models import ChainAlarm, ChainPlacement, Deployment, Plan
 from apps.chains.services.chains import chain_create
 from apps.mptcp.models import Alarm, AssociationDomain, Capture, ChangeLog, Connection, Subflow
 from apps.wan.models import MapEpoch, SitePair, VirtualSubnet, WanLink
@@ -100,9 +100,12 @@ REST: dict[str, dict[str, Rule]] = {
     "/api/v1/chains/plans/{pk}/": READ,
     "/api/v1/chains/plans/{pk}/diff/": {"GET": Rule(VIEWER, 400)},
     "/api/v1/chains/plans/{pk}/apply/": {"POST": Rule(OPERATOR, 400)},  # the plan is infeasible
+    "/api/v1/chains/placements/": {"GET": Rule(VIEWER), "POST": Rule(OPERATOR, 202)},
+    "/api/v1/chains/placements/{pk}/": READ,
     "/api/v1/chains/deployments/": READ,
     "/api/v1/chains/deployments/{pk}/": READ,
     "/api/v1/chains/charts/{slug}/": {"GET": Rule(VIEWER, 404)},
+    "/api/v1/chains/steering/": READ,
     "/api/v1/chains/chains/{name}/revisions/": READ,
     "/api/v1/chains/chains/{name}/restore/": {"POST": Rule(OPERATOR, 400)},
     "/api/v1/chains/chains/{name}/hops/": READ,
@@ -151,6 +154,7 @@ PAGES: dict[str, dict[str, Rule]] = {
     "/chains/": READ,
     "/chains/new/": {"GET": Rule(OPERATOR)},
     "/chains/catalogue/": READ,
+    "/chains/placement/": READ,
     "/chains/plans/{plan_id}/": READ,
     "/chains/{name}/": READ,
     "/mptcp/": READ,
@@ -222,11 +226,20 @@ def _chain_things() -> dict[str, Any]:
     body = {"name": CHAIN, "rate_pps": 10, "nfs": [{"name": "monitor", "type": "monitor"}]}
     chain = chain_create(definition=definition_parse(body), actor=None)
     alarm = ChainAlarm.objects.create(chain=chain, kind="slo", message="slow", raised_at=timezone.now())
-    content = {"kind": "infeasible", "reason": "capacity", "witness": "no server", "pairs": [], "best": None}
+    content: dict[str, Any] = {
+        "kind": "infeasible",
+        "reason": "capacity",
+        "witness": "no server",
+        "pairs": [],
+        "best": None,
+    }
     plan = Plan.objects.create(chain=chain, chain_version=1, is_feasible=False, content=content, inputs={})
     deployment = Deployment.objects.create(chain=chain, plan=plan, epoch=1, status="failed")
+    nowhere = {"kind": "infeasible", "reason": "capacity", "witness": "There is no server at hand."}
+    placement = ChainPlacement.objects.create(is_feasible=False, content=nowhere)
     return {
         "/api/v1/chains/alarms/": alarm,
+        "/api/v1/chains/placements/": placement,
         "/api/v1/chains/plans/": plan,
         "/chains/plans/": plan,
         "/api/v1/chains/deployments/": deployment,

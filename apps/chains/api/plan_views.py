@@ -167,6 +167,16 @@ class DeploymentViewSet(ReadViewSet):
         return DeploymentDetailSerializer if self.action == "retrieve" else DeploymentSerializer
 
 
+class SteeringView(APIView):
+    """Who copies frames: the back end of each switch and why not another, and the devices themselves."""
+
+    @extend_schema(responses=OpenApiTypes.OBJECT)
+    def get(self, request: Request) -> Response:
+        """Return one row per device, as it last told."""
+        check_filters(request, (), paged=False)
+        return Response({"devices": selectors.steering_list()})
+
+
 class ChartView(APIView):
     """Plotly figures, for dashboards of your own."""
 
