@@ -11,16 +11,15 @@ from typing import Final
 from apps.chains.agent.specs import PathSpec
 from apps.chains.agent.worker_link import DROPPED_HERE, Item, WorkerLink
 from apps.chains.engine.hybrid import Copy
-from apps.chains.engine.merging import Merger, Released
+from apps.chains.engine.merging import Entry, Merger, Released
 from apps.chains.engine.operators import Hop, Operator, OperatorKind
 from apps.chains.engine.packet import UnreadPacket, parse
 from apps.chains.engine.shim import DROPPED_BY_UNKNOWN, Malformed, Shim, ShimFlag, shim_decode, shim_encode
 
 Send = Callable[[bytes], None]
 Emit = Callable[[str, dict[str, object]], None]
+# Of each second's packets, that many are measured.
 LATENCIES_MAX: Final = 2000
-# Bin i of a histogram counts 2^i up to 2^(i+1) microseconds.
-BINS: Final = 32
 # Plain numbers: arithmetic on enum members is ten times slower, and this runs per packet.
 NIL: Final = int(ShimFlag.NIL)
 HEADER: Final = int(ShimFlag.HEADER_ONLY)
@@ -38,9 +37,11 @@ class PathRun:
         self.by_id = spec.table.by_id
         self.counters: dict[int, Counter[str]] = {operator.id: Counter() for operator in spec.table.operators}
         self.latencies_us: dict[int, list[float]] = {operator.id: [] for operator in spec.table.operators}
-        # Histograms: of network functions from entering to leaving, of merges the wait for the slowest branch.
-        self.bins: dict[int, list[int]] = {operator.id: [0] * BINS for operator in spec.table.operators}
+        # Of merges: from the first branch to the last.
+        self.waits_us: dict[int, list[float]] = {operator.id: [] for operator in spec.table.operators}
         self.mergers: dict[int, Merger] = {}
+        # Mirror -> merge of a block that lies on this server altogether, see ``Join``.
+        self.blocks: dict[int, Operator | None] = {}
 
     def merger(self, operator: Operator) -> Merger:
         """Return the merge of an operator on this device."""
@@ -50,6 +51,21 @@ class PathRun:
             merger = Merger(operator.merge, timeout_us=self.spec.timeout_us, is_checked=self.spec.is_checked)
             self.mergers[operator.id] = merger
         return merger
+
+
+class Join:
+    """One packet in a block on one server, behind network functions that answer every packet, and in order.
+
+    Nothing can be lost or overtaken there, so the branches' answers are counted down; the merge's table is for what
+    comes over the wire or from network functions that are not ours.
+    """
+
+    __slots__ = ("items", "left", "merge")
+
+    def __init__(self, merge: Operator, item: Item, branch_count: int) -> None:
+        self.merge = merge
+        self.left = branch_count
+        self.items = [item] * branch_count
 
 
 class Plane:
@@ -170,20 +186,27 @@ class Plane:
         assert isinstance(run, PathRun)
         operator = run.by_id[item.operator]
         counters = run.counters[operator.id]
+        now_ns = time.monotonic_ns()
         if item.data is not None:
             counters["out"] += 1
-            took_ns = time.monotonic_ns() - item.entered_ns
-            run.bins[operator.id][min((took_ns // 1000 | 1).bit_length(), BINS) - 1] += 1
             latencies = run.latencies_us[operator.id]
             if len(latencies) < LATENCIES_MAX:
-                latencies.append(took_ns / 1000)
+                latencies.append((now_ns - item.entered_ns) / 1000)
         elif item.dropped_by == DROPPED_HERE:
             assert operator.nf_index is not None
             item.dropped_by = operator.nf_index
             counters["drop"] += 1
         if item.is_traced:
             self._trace(run, operator, item)
-        self.forward(run, operator.next[0], item)
+        hop, join = operator.next[0], item.join
+        if isinstance(join, Join) and hop.operator == join.merge.id:
+            item.entered_ns = now_ns
+            join.items[hop.branch] = item
+            join.left -= 1
+            if not join.left:
+                self._join(run, join)
+        else:
+            self.forward(run, hop, item)
 
     def _mirror(self, run: PathRun, operator: Operator, item: Item) -> None:
         """Give every branch its copy; bytes are never changed in place, so equal copies share them."""
@@ -197,10 +220,13 @@ class Plane:
             counters["out"] += 1
         if item.is_traced:
             self._trace(run, operator, item)
+        block = run.blocks[operator.id] if operator.id in run.blocks else self._block(run, operator)
+        join = None if block is None else Join(block, item, len(hops))
         headers: bytes | None = None
         counters["out"] += len(hops)
         for hop in hops:
             copy = item.twin()
+            copy.join = join
             if hop.copy is HEADER_COPY and item.data is not None and not item.is_header_only:
                 if headers is None:
                     headers = bytes(parse(item.data).header_copy().data)
@@ -208,6 +234,44 @@ class Plane:
             if hop.copy is not SHARED:
                 counters["copy"] += 1
             self.forward(run, hop, copy)
+
+    def _block(self, run: PathRun, mirror: Operator) -> Operator | None:
+        """Find the merge of a mirror whose packets need no table, and remember the answer."""
+        merges = {self._end_of_branch(run, hop.operator) for hop in mirror.next}
+        found = run.by_id[merges.pop() or 0] if len(merges) == 1 and None not in merges else None
+        is_whole = (
+            found is not None and found.merge is not None and found.merge.branch_count == len(mirror.next)
+        )
+        if not is_whole or mirror.server != self.name or mirror.id in run.spec.groups:
+            # Of a block over several servers, this may be the local part of the mirror.
+            found = None
+        run.blocks[mirror.id] = found
+        return found
+
+    def _end_of_branch(self, run: PathRun, first: int) -> int | None:
+        """Return the merge behind network functions of ours on this server; ``None`` where anything else is between."""
+        operator = run.by_id[first]
+        while operator.kind is NF:
+            assert operator.nf_index is not None
+            link = self.links.get((run.spec.path, run.spec.epoch, operator.nf_index))
+            if operator.server != self.name or link is None or not link.is_recoverable:
+                return None
+            operator = run.by_id[operator.next[0].operator]
+        is_here = operator.kind is MERGE and operator.server == self.name and operator.id != first
+        return operator.id if is_here else None
+
+    def _join(self, run: PathRun, join: Join) -> None:
+        """Merge a packet that all branches have answered."""
+        merge, started_ns = join.merge, time.monotonic_ns()
+        run.counters[merge.id]["in"] += len(join.items)
+        entries: list[Entry] = []
+        for item in join.items:
+            packet = None if item.data is None else UnreadPacket(item.data, item.is_header_only)
+            entries.append((item.packet_id, packet, item.at_us, item.entered_ns // 1000, item.dropped_by))
+        if join.items[0].is_traced:
+            self._traced_merges.add((id(run), merge.id, join.items[0].packet_id))
+        if released := run.merger(merge).decide(entries):
+            self._release(run, merge, released, started_ns)
 
     def _merge(self, run: PathRun, operator: Operator, item: Item, branch: int) -> None:
         packet = None if item.data is None else UnreadPacket(item.data, item.is_header_only)
@@ -229,10 +293,10 @@ class Plane:
     def _release(self, run: PathRun, operator: Operator, released: list[Released], started_ns: int) -> None:
         took_us = (time.monotonic_ns() - started_ns) / 1000 / len(released)
         counters, latencies = run.counters[operator.id], run.latencies_us[operator.id]
-        bins = run.bins[operator.id]
+        waits = run.waits_us[operator.id]
         for one in released:
-            if one.packet is not None:
-                bins[min((one.waited_us | 1).bit_length(), BINS) - 1] += 1
+            if one.packet is not None and len(waits) < LATENCIES_MAX:
+                waits.append(one.waited_us)
             item = Item(
                 run,
                 one.packet_id,

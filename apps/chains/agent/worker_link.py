@@ -53,6 +53,7 @@ class Item:
         "entered_ns",
         "is_header_only",
         "is_traced",
+        "join",
         "operator",
         "packet_id",
         "path",
@@ -78,6 +79,8 @@ class Item:
         self.is_traced = is_traced
         self.operator = 0
         self.entered_ns = 0
+        # Where the branches of its block come together, when the dispatcher put that here.
+        self.join: object = None
 
     def twin(self) -> "Item":
         """Return another item with the same packet, for another branch."""
@@ -124,7 +127,7 @@ class WorkerLink:
         self._start = start
         self._done = done
         self._emit = emit
-        self._is_recoverable = is_recoverable
+        self.is_recoverable = is_recoverable
         self._pending: deque[Item] = deque()
         self._waiting_count = 0
         self._log: deque[_Entry] = deque()
@@ -163,14 +166,14 @@ class WorkerLink:
         self._pending.append(item)
         self._waiting_count += 1
         self._unsent.append(entry)
-        if self._is_recoverable:
+        if self.is_recoverable:
             self._log.append(entry)
 
     def ask_state(self, nonce: str) -> None:
         """Ask for the digest of the state after all packets submitted so far; event ``nf_state`` answers."""
         item = Item(None, 0, 0, nonce.encode())
         item.operator = QUESTION
-        if not self._is_recoverable:
+        if not self.is_recoverable:
             self._tell_state(item, b"")
             return
         entry = (0, ASK_STATE, b"")
@@ -244,7 +247,7 @@ class WorkerLink:
         now_s = time.monotonic()
         replayed = 0
         lost_before = self.counters["lost"]
-        if self._is_recoverable:
+        if self.is_recoverable:
             replayed = self._passed_on
             self._answered = 0
             self._unsent = deque(self._log)
