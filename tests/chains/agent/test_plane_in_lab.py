@@ -97,6 +97,16 @@ def test_what_comes_out_is_what_the_sequential_chain_makes(lab: Rack, chain: Cha
     lab.install([])
 
 
+def test_tagged_frames_keep_their_tags(lab: Rack) -> None:
+    lab.install([Run(NORTH_SOUTH, HYBRID, timeout_us=PATIENT_US)])
+    plain = frames_of(60, seed=9)
+    tags = (b"", b"\x81\x00\x00\x07", b"\x88\xa8\x00\x09\x81\x00\x00\x07")
+    frames = [frame[:12] + tags[number % 3] + frame[12:] for number, frame in enumerate(plain)]
+    found, _ = lab.pass_through(frames, RATE_PPS)
+    assert found == expected(NORTH_SOUTH, frames)
+    lab.install([])
+
+
 def test_one_group_frame_serves_all_servers(lab: Rack) -> None:
     run = Run(WIDE, ALL_AT_ONCE, timeout_us=PATIENT_US)
     mirror = run.table.first
