@@ -6,6 +6,7 @@ three addresses has its own link, so each subflow has its own. Everything ends w
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -21,6 +22,8 @@ from tests.support.mptcp_recorder import merge_captures, record
 
 SERVER = "10.71.0.2"
 END_WITHIN_S = 4.0
+# The watcher compiles the engine where nobody did before.
+READY_WITHIN_S = 120.0
 _SYSCTLS = {
     "net/ipv4/conf/all/rp_filter": "0",
     "net/ipv4/conf/default/rp_filter": "0",
@@ -41,18 +44,26 @@ def run(directory: Path, plan: dict[str, Any]) -> int:
     names = [f"c{link}" for link in links]
     recorder = forked(client_fd, lambda: record(names, directory, plan["snaplen"], ready_writer))
     server = forked(server_fd, lambda: mptcp_peers.serve(ready_writer))
-    for _ in range(2):
+    helpers = [recorder, server]
+    if ratio := plan.get("watch_ratio"):
+        from tests.support.mptcp_watch import watch  # only here: it compiles the engine
+
+        helpers.append(forked(client_fd, lambda: watch(names, ratio, directory, ready_writer)))
+    for _ in helpers:
+        if not select.select([ready_reader], [], [], READY_WITHIN_S)[0]:
+            print("a helper of the bed did not start in time", file=sys.stderr)
+            return 1
         os.read(ready_reader, 1)
     started_s = time.time()
     changer = forked(client_fd, lambda: change_paths(server_fd, plan)) if plan["has_changes"] else None
     with inside_network(client_fd):
         truth = mptcp_peers.Client(SERVER, plan).run(plan["duration_s"] + END_WITHIN_S)
     codes = [os.waitpid(changer, 0)[1] if changer else 0]
-    for pid in (recorder, server):
+    for pid in helpers:
         os.kill(pid, signal.SIGTERM)
         codes.append(os.waitpid(pid, 0)[1])
-    if codes[:2] != [0, 0]:
-        print(f"exit codes of changer, recorder, server: {codes}", file=sys.stderr)
+    if any(codes):
+        print(f"exit codes of changer, recorder, server, watch: {codes}", file=sys.stderr)
         return 1
     facts = json.loads((directory / "recorder.json").read_text())
     merge_captures([directory / f"link{link}.pcap" for link in links], directory / "capture.pcap")

@@ -28,6 +28,7 @@ class TrafficPlan:
         rates_bps: of the links between the two hosts, each way; their queues hold ``queue_ms`` of it.
         has_changes: add, remove and prefer addresses while traffic runs.
         snaplen: bytes of each packet that are recorded.
+        watch_ratio: sampling of live sensors beside the recorder; 0: none.
     """
 
     connection_count: int = 64
@@ -36,6 +37,7 @@ class TrafficPlan:
     queue_ms: int = 400
     has_changes: bool = True
     snaplen: int = 128
+    watch_ratio: float = 0.0
     seed: int = 1
 
 
@@ -91,7 +93,7 @@ def record_traffic(directory: Path, plan: TrafficPlan | None = None) -> Recordin
         cwd=CHECKOUT,
         capture_output=True,
         text=True,
-        timeout=plan.duration_s + 60,
+        timeout=plan.duration_s + 200,
         check=False,
     )
     assert done.returncode == 0, f"the bed ended with {done.returncode}: {done.stderr[-4000:]}"
