@@ -13,7 +13,7 @@ from nfvportal.bench.rows import BenchOptions, Row
 from nfvportal.lab.bring_up import require_tools
 from nfvportal.lab.isolation import probe_isolation
 from tests.support.proof import Proof, Truth, prove, times_now, truth_of
-from tests.support.proof_cases import CASES, proof_frames
+from tests.support.proof_cases import CASES, cases_here, proof_frames
 from tests.support.rack import rack
 
 PACKETS, QUICK_PACKETS = 100_000, 3_000
@@ -68,7 +68,7 @@ def proof_rows(options: BenchOptions) -> list[Row]:
     if reason := require_tools() or probe_isolation():
         return [Row("proof: not measured", None, "count", detail={"why": reason})]
     packets = QUICK_PACKETS if options.quick else PACKETS
-    proofs = run_proofs(list(CASES), packets, options.seed)
+    proofs = run_proofs(cases_here(), packets, options.seed)
     return [
         Row(
             f"proof: {sequential.name.partition(',')[0]}, problems in bytes, states and counters",
@@ -94,7 +94,7 @@ def proof_rows(options: BenchOptions) -> list[Row]:
 if __name__ == "__main__":
     given = [word for word in sys.argv[1:] if word != "--json"]
     asked = int(given[0]) if given else PACKETS
-    done = run_proofs(given[1:] or list(CASES), asked, 1)
+    done = run_proofs(given[1:] or cases_here(), asked, 1)
     if "--json" in sys.argv:
         print(json.dumps([proof.as_json() for proof in done], indent=1))
     sys.exit(1 if any(proof.problems for proof in done) else 0)

@@ -21,10 +21,11 @@ from apps.chains.agent.specs import Stepped
 from apps.chains.engine.blocks import is_valid_root
 from apps.chains.engine.capture_file import read_pcap, write_pcap
 from apps.chains.engine.chain import Chain
+from apps.chains.engine.foreign import FOREIGN
 from apps.chains.engine.hybrid import Node
 from apps.chains.engine.nfs.network_function import state_digest
-from apps.chains.engine.nfs.registry import make_nf
 from apps.chains.engine.packet import parse
+from tests.support.foreign import make_twin
 from tests.support.rack import SERVERS, Rack, Run
 from tests.support.rack_window import came, came_map
 from tests.support.waiting import wait_until
@@ -82,7 +83,7 @@ class Proof:
 
 def truth_of(chain: Chain, frames: Sequence[bytes], times: Stepped) -> Truth:
     """Run the chain packet by packet in this process."""
-    nfs = [make_nf(nf.type, nf.params) for nf in chain.nfs]
+    nfs = [make_twin(nf) for nf in chain.nfs]
     outputs, due, dropped_by = [], [], Counter[int]()
     for number, frame in enumerate(frames):
         packet = parse(frame)
@@ -93,7 +94,11 @@ def truth_of(chain: Chain, frames: Sequence[bytes], times: Stepped) -> Truth:
             due.append(number)
         else:
             dropped_by[dropper] += 1
-    digests = tuple(state_digest(nf.state())[0].hex() for nf in nfs)
+    # A foreign function has no state to give.
+    digests = tuple(
+        "" if nf.type in FOREIGN else state_digest(made.state())[0].hex()
+        for nf, made in zip(chain.nfs, nfs, strict=True)
+    )
     return Truth(frames, outputs, due, dict(dropped_by), digests, times)
 
 

@@ -9,6 +9,7 @@ from apps.chains.engine.chain import Chain, NfInstance
 from apps.chains.engine.hybrid import Copy, Nf, Node, Parallel, Series
 from apps.chains.engine.packet import parse
 from apps.chains.engine.traffic_mix import TrafficMix, TrafficSource
+from tests.support.foreign import ADDRESS_RULES, missing_tool
 from tests.support.rack import SERVERS
 
 ONE, TWO, THREE = SERVERS
@@ -16,21 +17,23 @@ RATE_PPS = 3000.0
 FIREWALL = {"default": "allow", "rules": [{"action": "deny", "proto": "tcp", "dst_port": 8080}]}
 BALANCER = {"vip": "192.168.0.1", "backends": [{"address": "192.168.100.11"}, {"address": "192.168.100.12"}]}
 SIGNATURES = {"signatures": [{"name": "attack", "pattern": "attack"}]}
+# A request that is blocked ends its flow, so most must be others.
 TEXTS = (
     b"GET /news HTTP/1.1\r\nHost: ads.example\r\n\r\n",
-    b"GET / HTTP/1.1\r\nHost: www.example\r\n\r\n",
     b"an attack, by its signature",
+    *(b"GET /%d HTTP/1.1\r\nHost: www.example\r\n\r\n" % number for number in range(100)),
 )
 MIX = TrafficMix(flow_count=200, texts=TEXTS, odd_ratio=0.02)
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A chain, as drawn and as a hybrid plan."""
+    """A chain, as drawn and as a hybrid plan; ``tool``: a program it needs."""
 
     chain: Chain
     sequential: Node
     hybrid: Node
+    tool: str = ""
 
 
 def _chain(name: str, *nfs: tuple[str, str, Mapping[str, Any]]) -> Chain:
@@ -84,8 +87,24 @@ GI_LAN = Case(
         ONE,
     ),
 )
+FOREIGN = Case(
+    _chain(
+        "foreign",
+        ("monitor", "monitor", {}),
+        ("firewall", "nftables", {"ruleset": ADDRESS_RULES}),
+        ("balancer", "load_balancer", BALANCER),
+    ),
+    _row(ONE, TWO, THREE),
+    Series((Parallel((Nf(0, ONE), Nf(1, TWO)), (Copy.SHARED, Copy.FULL), ONE), Nf(2, THREE))),
+    tool="nft",
+)
 # TABLE: name -> case.
-CASES = {case.chain.name: case for case in (NORTH_SOUTH, VPN, GI_LAN)}
+CASES = {case.chain.name: case for case in (NORTH_SOUTH, VPN, GI_LAN, FOREIGN)}
+
+
+def cases_here() -> list[str]:
+    """Return the names of the cases that this machine can run."""
+    return [name for name, case in CASES.items() if not (case.tool and missing_tool(case.tool))]
 
 
 def proof_frames(count: int, seed: int) -> list[bytes]:

@@ -36,10 +36,6 @@ MARKER_TYPE: Final = b"\x88\xb5"
 _KEY_BYTES: Final = 16
 _NUMBER: Final = struct.Struct("!Q")
 _MARKER_ADDRESSES: Final = bytes.fromhex("020000000002020000000001")
-_SOL_PACKET, _AUXDATA = 263, 8
-_AUX: Final = struct.Struct("=IIIHHHH")
-_VLAN_VALID, _TPID_VALID = 0x10, 0x40
-_BURST: Final = 64
 _SYSCTLS: Final = {
     "net/ipv6/conf/all/disable_ipv6": "1",
     "net/ipv6/conf/default/disable_ipv6": "1",
@@ -124,8 +120,6 @@ class Space:
             offloads_off(port)
         self._entry = PacketSocket("entry", 0)
         self._exit = PacketSocket("exit", is_promiscuous=True)
-        self._exit_socket = socket.socket(fileno=os.dup(self._exit.fileno()))
-        self._exit_socket.setsockopt(_SOL_PACKET, _AUXDATA, 1)
         self._key = secrets.token_bytes(_KEY_BYTES)
         self._marker = _MARKER_ADDRESSES + MARKER_TYPE + self._key
         self.has_markers = False
@@ -153,14 +147,7 @@ class Space:
 
     def taken(self) -> Iterator[bytes | int]:
         """Yield what came out, in order, at most a burst: packets, and numbers of markers."""
-        for _ in range(_BURST):
-            try:
-                data, extra, _, _ = self._exit_socket.recvmsg(FRAME_MAX + 18, 64)
-            except BlockingIOError:
-                return
-            for level, kind, value in extra:
-                if level == _SOL_PACKET and kind == _AUXDATA:
-                    data = _with_tag(data, value)
+        for data in self._exit.frames():
             if data.startswith(self._marker):
                 yield _NUMBER.unpack_from(data, len(self._marker))[0]
             else:
@@ -179,12 +166,3 @@ class Space:
         while not self.has_markers and time.monotonic() < deadline_s:
             self.has_markers = any(item == 0 for item in self.taken())
         return self.has_markers
-
-
-def _with_tag(data: bytes, auxdata: bytes) -> bytes:
-    """Put the tag back that the kernel took out of a frame."""
-    status, _, _, _, _, control, protocol = _AUX.unpack_from(auxdata)
-    if not status & _VLAN_VALID:
-        return data
-    protocol = protocol if status & _TPID_VALID else 0x8100
-    return data[:12] + struct.pack("!HH", protocol, control) + data[12:]

@@ -28,7 +28,7 @@ from apps.chains.engine.traffic_mix import TrafficMix, TrafficSource
 from nfvportal.lib.errors import InvalidInputError
 from tests.chains.agent.foreign_bed import OPEN, RULESET, TWIN, Bed, Delaying, Unchecked, use_program
 from tests.nfvportal.agent.in_namespace import in_namespace
-from tests.support.foreign import missing_tool
+from tests.support.foreign import ADDRESS_RULES, ADDRESS_TWIN, BridgedTwin, missing_tool
 from tests.support.waiting import wait_until
 
 FRAMES = list(
@@ -274,6 +274,18 @@ def test_odd_frames_meet_the_verdict_of_our_firewall() -> None:
     assert len(frames) > 1000
     bed = Bed("nftables", {"ruleset": RULESET})
     assert bed.passed(frames) == twin_of(frames)
+    bed.close()
+
+
+@with_tool("nft")
+def test_rules_on_addresses_meet_every_odd_frame_as_their_twin_does() -> None:
+    source = TrafficSource(TrafficMix(flow_count=50, servers=8, odd_ratio=1.0, ipv6_ratio=0.5), 10)
+    frames = [frame for frame in source.frames(4000) if parse(frame).ip_version]
+    bed = Bed("nftables", {"ruleset": ADDRESS_RULES})
+    twin = BridgedTwin(ADDRESS_TWIN)
+    wanted = [frame if twin.process(parse(frame), 0) else None for frame in frames]
+    assert 100 < wanted.count(None) < len(frames) - 1000
+    assert bed.passed(frames) == wanted
     bed.close()
 
 
