@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from apps.chains.agent.bpf import BpfMap, Instruction, first_map_of, load_classifier, program_of
-from apps.chains.agent.switch_commands import Bridge, run, run_json
+from apps.chains.agent.switch_commands import Bridge, FilterPlaces, filters_of, run
 from apps.chains.engine.steering import PROBE_GROUP, port_copies
 from nfvportal.agent.netlink import NLM_ACK, NLM_CREATE, Netlink, pack_attribute, pack_message
 from nfvportal.lib.errors import InvalidInputError
@@ -105,7 +105,7 @@ class BpfClone:
 
     def __init__(self, bridge: Bridge) -> None:
         self._bridge = bridge
-        self._made: set[str] = set()
+        self._places = FilterPlaces()
 
     async def apply(self, groups: Mapping[str, frozenset[str]]) -> None:
         """Set the map right, then have the program on all ports.
@@ -124,7 +124,7 @@ class BpfClone:
         if not groups:
             for port, rows in attached.items():
                 await self._detach(port, rows)
-            await self._leave()
+            await self._places.leave()
             return
         wanted = {_key(group): _value(members) for group, members in groups.items()}
         ours = {port: rows[0] for port, rows in attached.items() if _is_current(rows)}
@@ -150,7 +150,7 @@ class BpfClone:
         """Return port -> filters with a program of ours, of this release or an older one."""
         found = {}
         for port in self._bridge.ports:
-            rows = await run_json(["tc", "-json", "filter", "show", "dev", port, "ingress"])
+            rows = await filters_of(port)
             found[port] = [row for row in rows if _program_name(row).startswith(_FAMILY)]
         return found
 
@@ -166,34 +166,22 @@ class BpfClone:
         os.close(program)
         return found
 
-    async def _attach(self, port: str, program: int) -> None:
-        shown = await run_json(["tc", "-json", "qdisc", "show", "dev", port])
-        if not any(row.get("kind") in ("clsact", "ingress") for row in shown):
-            await run(["tc", "qdisc", "add", "dev", port, "clsact"])
-            self._made.add(port)
-        rows = await run_json(["tc", "-json", "filter", "show", "dev", port, "ingress"])
-        taken = {row.get("pref") for row in rows}
+    async def _attach(self, port: str, program: int) -> int:
+        """Put a program on a port's ingress at a place that nobody has; return which."""
+        await self._places.ensure(port)
+        taken = {row.get("pref") for row in await filters_of(port)}
         pref = next(pref for pref in range(PREF_FIRST, 0, -1) if pref not in taken)
         netlink = Netlink()
         try:
             netlink.send_all([_attachment(socket.if_nametoindex(port), pref, program)])
         finally:
             netlink.close()
+        return pref
 
     async def _detach(self, port: str, rows: list[dict[str, Any]]) -> None:
         for row in rows:
             where = ["dev", port, "ingress", "protocol", "all", "pref", str(row["pref"])]
             await run(["tc", "filter", "del", *where])
-
-    async def _leave(self) -> None:
-        """Take away the places for filters that we made and nobody else uses."""
-        for port in sorted(self._made):
-            found = []
-            for side in ("ingress", "egress"):
-                found += await run_json(["tc", "-json", "filter", "show", "dev", port, side])
-            if not found:
-                await run(["tc", "qdisc", "del", "dev", port, "clsact"])
-        self._made.clear()
 
     async def probe(self) -> str:
         """Return ``ok``, or why no such program can be loaded and attached here."""
@@ -203,11 +191,15 @@ class BpfClone:
             try:
                 groups_map.set(_key(PROBE_GROUP), _value(frozenset({port})))
                 program = load_classifier("nfv_probe", clone_program(groups_map.descriptor))
-                os.close(program)
             finally:
                 groups_map.close()
+            try:
+                await self._detach(port, [{"pref": await self._attach(port, program)}])
+            finally:
+                os.close(program)
+                await self._places.leave()
         except OSError as error:
-            return f"this device may not load a program: {error.strerror}"
+            return f"the kernel takes no program from this device: {error.strerror}"
         return "ok"
 
 

@@ -48,3 +48,29 @@ async def bridge_find() -> Bridge | None:
         return None
     name = slaves[0]["master"]
     return Bridge(name, tuple(sorted(row["ifname"] for row in slaves if row["master"] == name)))
+
+
+async def filters_of(port: str, side: str = "ingress") -> list[dict[str, Any]]:
+    """Return the filters of traffic control on a port, as ``tc`` shows them."""
+    return await run_json(["tc", "-json", "filter", "show", "dev", port, side])
+
+
+class FilterPlaces:
+    """The queueing discipline that ports need to have filters on ingress; remembers which of them are ours."""
+
+    def __init__(self) -> None:
+        self._made: set[str] = set()
+
+    async def ensure(self, port: str) -> None:
+        """Have one on a port; a refusal shows when the filter is added."""
+        shown = await run_json(["tc", "-json", "qdisc", "show", "dev", port])
+        if not any(row.get("kind") in ("clsact", "ingress") for row in shown):
+            await run(["tc", "qdisc", "add", "dev", port, "clsact"])
+            self._made.add(port)
+
+    async def leave(self) -> None:
+        """Take away those that we made and nobody else uses."""
+        for port in sorted(self._made):
+            if not await filters_of(port) and not await filters_of(port, "egress"):
+                await run(["tc", "qdisc", "del", "dev", port, "clsact"])
+        self._made.clear()

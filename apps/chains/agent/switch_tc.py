@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from apps.chains.agent.switch_commands import Bridge, run, run_json
+from apps.chains.agent.switch_commands import Bridge, FilterPlaces, filters_of, run
 from apps.chains.engine.steering import PROBE_GROUP, port_copies
 from nfvportal.lib.errors import InvalidInputError
 
@@ -64,7 +64,7 @@ def _bytecode(group: str, is_drop: bool = False) -> str:
     return ",".join([str(len(rows)), *(" ".join(map(str, row)) for row in rows)]).join("''")
 
 
-def _filters_of(port: str, rows: list[dict[str, Any]]) -> Iterator[Filter]:
+def _ours(port: str, rows: list[dict[str, Any]]) -> Iterator[Filter]:
     """Yield the filters of ours among those that ``tc`` shows."""
     for row in rows:
         options = row.get("options", {})
@@ -85,7 +85,7 @@ class TcMirred:
 
     def __init__(self, bridge: Bridge) -> None:
         self._bridge = bridge
-        self._made: set[str] = set()
+        self._places = FilterPlaces()
 
     async def apply(self, groups: Mapping[str, frozenset[str]]) -> None:
         """Add what is missing, then remove what is too much: of two filters for a group the first one decides.
@@ -98,15 +98,15 @@ class TcMirred:
         surplus: list[Filter] = []
         missing = dict(wanted)
         for port in self._bridge.ports:
-            rows = await self._rows(port)
+            rows = await filters_of(port)
             taken[port] = {row.get("pref", 0) for row in rows}
-            for one in _filters_of(port, rows):
+            for one in _ours(port, rows):
                 if missing.get((port, one.group)) == one.targets:
                     del missing[port, one.group]
                 else:
                     surplus.append(one)
         for port in dict.fromkeys(port for port, _ in missing):
-            await self._hook(port)
+            await self._places.ensure(port)
         added = list(_placed(missing, taken))
         index, error = await _batch([*(one.command() for one in added), *(one.removal() for one in surplus)])
         if error and index < len(added):
@@ -114,43 +114,24 @@ class TcMirred:
             at = f"groups.{refused.group}"
             raise InvalidInputError(at, f"traffic control refused it on port {refused.port}: {error}")
         if not wanted:
-            await self._leave()
+            await self._places.leave()
 
     async def held(self) -> dict[tuple[str, str], tuple[str, ...]]:
         """Return (port, group) -> ports that get a copy, as the kernel has it."""
         return {
             (port, one.group): one.targets
             for port in self._bridge.ports
-            for one in _filters_of(port, await self._rows(port))
+            for one in _ours(port, await filters_of(port))
         }
-
-    async def _rows(self, port: str) -> list[dict[str, Any]]:
-        return await run_json(["tc", "-json", "filter", "show", "dev", port, "ingress"])
-
-    async def _hook(self, port: str) -> None:
-        """Have a place for filters on a port; remember whether it is ours."""
-        shown = await run_json(["tc", "-json", "qdisc", "show", "dev", port])
-        if not any(row.get("kind") in ("clsact", "ingress") for row in shown):
-            await _batch([f"qdisc add dev {port} clsact"])
-            self._made.add(port)
-
-    async def _leave(self) -> None:
-        """Take away the places that we made and nobody else uses."""
-        for port in sorted(self._made):
-            found = await self._rows(port)
-            found += await run_json(["tc", "-json", "filter", "show", "dev", port, "egress"])
-            if not found:
-                await _batch([f"qdisc del dev {port} clsact"])
-        self._made.clear()
 
     async def probe(self) -> str:
         """Return ``ok``, or why the kernel does not take such filters."""
         port = self._bridge.ports[0]
         targets = (port, *self._bridge.ports[1:2])
-        await self._hook(port)
+        await self._places.ensure(port)
         one = Filter(port, PROBE_GROUP, targets, PREF_END)
         _, error = await _batch([one.command(), one.removal()])
-        await self._leave()
+        await self._places.leave()
         return error or "ok"
 
 

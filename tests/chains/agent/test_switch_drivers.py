@@ -121,7 +121,8 @@ def test_seven_members_are_not_nested() -> None:
     ports = tuple(f"p{number}" for number in range(1, 9))
     make_bridge(ports)
     ends = Ends(ports)
-    for name in NAMES:
+    probed = asyncio.run(choose_driver())[1]
+    for name in [name for name in NAMES if probed[name] == "ok"]:
         driver, _ = asyncio.run(choose_driver(name))
         apply(driver, {GROUP: set(ports)})
         assert ends.members(GROUP) == set(ports[1:]), name
