@@ -22,7 +22,7 @@ from typing import Any, Final
 from apps.chains.agent.classifier_loop import ClassifierLoop
 from apps.chains.agent.packet_sockets import PacketSocket, mtu_ensure
 from apps.chains.agent.plane import Plane
-from apps.chains.agent.plane_reports import server_columns
+from apps.chains.agent.plane_reports import BY_FABRIC, BY_ITSELF, mirrors_of, server_columns
 from apps.chains.agent.specs import PlaneSpec, parse_classifier_spec, parse_server_spec
 from apps.chains.agent.worker_link import Item, WorkerLink
 from apps.chains.agent.worker_start import check_nf, is_recoverable, start_worker
@@ -260,9 +260,8 @@ class Forwarder:
         state: dict[str, Any] = {
             "epochs": sorted([path, epoch] for path, epoch in self._plane.runs),
             "counters": dict(self._plane.counters),
-            "mirror": "groups of the fabric"
-            if any(run.spec.groups for run in self._plane.runs.values())
-            else "user space",
+            "mirror": BY_FABRIC if any(run.spec.groups for run in self._plane.runs.values()) else BY_ITSELF,
+            "mirrors": mirrors_of(self._plane),
             "fabric_dropped": self._fabric.dropped if self._fabric is not None else 0,
             "mac": self._plane.own_mac.hex(":"),
             "nfs": {
