@@ -11,6 +11,7 @@
 | broken | anything | broken; bytes are counted only |
 """
 
+import io
 from collections import Counter
 from collections.abc import Iterator
 from typing import BinaryIO, Final
@@ -24,7 +25,7 @@ from apps.mptcp.engine.pcap_walk import PcapngWalk, PcapWalk, Walk
 from apps.mptcp.engine.records import PacketRecords
 from apps.mptcp.engine.report import DecodeReport, with_counts
 
-CHUNK_BYTES: Final = 1 << 19
+CHUNK_BYTES: Final = 1 << 20
 _BATCH_FRAMES: Final = 16_384
 _HEAD_BYTES: Final = 24
 
@@ -49,8 +50,6 @@ class CaptureDecoder:
         self._byte_count = self._row_count = self._ignored_byte_count = 0
         self._is_broken = self._is_cut = self._has_bad_magic = False
         self._link_types: Counter[int] = Counter()
-        self._first_us: int | None = None
-        self._last_us: int | None = None
 
     def feed(self, chunk: bytes) -> PacketRecords:
         """Return the rows of the records that are whole with this chunk."""
@@ -65,17 +64,36 @@ class CaptureDecoder:
         self._row_count += len(records)
         return records
 
+    def feed_from(self, file: BinaryIO, chunk_bytes: int = CHUNK_BYTES) -> PacketRecords | None:
+        """Read some bytes of a file, at most ``CHUNK_BYTES``, and return their rows; None: it has no more."""
+        chunk_bytes = max(1, min(chunk_bytes, CHUNK_BYTES))
+        view = self._buffer.data[self._kept : self._kept + chunk_bytes]
+        read = file.readinto(view) if isinstance(file, io.RawIOBase | io.BufferedIOBase) else None
+        if read is None:
+            chunk = file.read(chunk_bytes)
+            return self.feed(chunk) if chunk else None
+        if read == 0:
+            return None
+        self._byte_count += read
+        records = self._take(read)
+        self._row_count += len(records)
+        return records
+
     def _feed_piece(self, octets: NDArray[np.uint8]) -> PacketRecords:
         """Put at most ``CHUNK_BYTES`` behind what is kept and decode what is whole."""
-        if self._walk is not None and self._walk.state[kernel.SKIP]:
-            skipped = min(int(self._walk.state[kernel.SKIP]), len(octets))
-            self._walk.state[kernel.SKIP] -= skipped
-            octets = octets[skipped:]
-        if self._is_broken:
-            self._ignored_byte_count += len(octets)
-            return PacketRecords.zeros(0)
         self._buffer[self._kept : self._kept + len(octets)] = octets
-        self._kept += len(octets)
+        return self._take(len(octets))
+
+    def _take(self, size: int) -> PacketRecords:
+        """Decode what is whole, of what is kept and so many new bytes behind it."""
+        if self._walk is not None and self._walk.state[kernel.SKIP]:  # then nothing is kept
+            skipped = min(int(self._walk.state[kernel.SKIP]), size)
+            self._walk.state[kernel.SKIP] -= skipped
+            self._walk.state[kernel.POSITION] = skipped
+        if self._is_broken:
+            self._ignored_byte_count += size
+            return PacketRecords.zeros(0)
+        self._kept += size
         if self._walk is None and self._kept >= _HEAD_BYTES:
             self._walk = _walk_by_head(self._buffer[:_HEAD_BYTES].tobytes())
             if self._walk is None:
@@ -94,7 +112,7 @@ class CaptureDecoder:
     @property
     def report(self) -> DecodeReport:
         """What was found so far."""
-        state = np.zeros(kernel.STATE_FIELDS, np.int64) if self._walk is None else self._walk.state
+        state = kernel.new_state() if self._walk is None else self._walk.state
         counts = {
             "bad_magic": int(self._has_bad_magic),
             "bad_record": int(state[kernel.BAD_BLOCK]),
@@ -115,8 +133,8 @@ class CaptureDecoder:
             passed_over=passed_over,
             link_types=dict(links),
             unsupported_link_types={link: links[link] for link in links if link not in SUPPORTED_LINKS},
-            first_us=self._first_us,
-            last_us=self._last_us,
+            first_us=int(state[kernel.LOWEST_US]) if links else None,
+            last_us=int(state[kernel.HIGHEST_US]) if links else None,
             is_cut=self._is_cut,
             is_broken=self._is_broken,
             ignored_byte_count=self._ignored_byte_count,
@@ -152,15 +170,12 @@ class CaptureDecoder:
         self._kept = 0
 
     def _note(self, walk: Walk, frames: NDArray[np.int64]) -> None:
-        """Count link types and widen the span of time."""
+        """Count link types."""
         links = walk.links
         if len(links) == 1:
             self._link_types[next(iter(links))] += frames.shape[1]
         else:
             self._link_types.update(frames[kernel.LINK].tolist())
-        low, high = int(frames[kernel.TIME].min()), int(frames[kernel.TIME].max())
-        self._first_us = low if self._first_us is None else min(self._first_us, low)
-        self._last_us = high if self._last_us is None else max(self._last_us, high)
 
 
 def _walk_by_head(head: bytes) -> Walk | None:
@@ -176,11 +191,11 @@ def read_capture(
     """Yield the rows of an open capture file, piece by piece, in bounded memory.
 
     Args:
+        chunk_bytes: to read at once, at most ``CHUNK_BYTES``.
         decoder: give one to read its report afterwards; else its own with ``observer``.
     """
     decoder = CaptureDecoder(observer) if decoder is None else decoder
-    while chunk := file.read(chunk_bytes):
-        records = decoder.feed(chunk)
+    while (records := decoder.feed_from(file, chunk_bytes)) is not None:
         if len(records):
             yield records
     decoder.finish()

@@ -24,8 +24,8 @@ SPACING_MIN: Final = 16
 # Why a walk stopped.
 WANTS_MORE, WANTS_BLOCK, IS_BROKEN = range(3)
 # Fields of the walk's state.
-POSITION, SKIP, LAST_US, BAD_BLOCK, UNKNOWN_INTERFACE, OTHER_BLOCKS = range(6)
-STATE_FIELDS: Final = 6
+POSITION, SKIP, LAST_US, BAD_BLOCK, UNKNOWN_INTERFACE, OTHER_BLOCKS, LOWEST_US, HIGHEST_US = range(8)
+STATE_FIELDS: Final = 8
 # Columns of a found frame and of an interface.
 START, CAPTURED, SIZE, LINK, TIME = range(5)
 FRAME_FIELDS: Final = 5
@@ -33,6 +33,7 @@ INTERFACE_LINK, INTERFACE_SNAPLEN, TICK_DIVISOR, TICKS_PER_S, OFFSET_S = range(5
 INTERFACE_FIELDS: Final = 5
 
 SECTION, INTERFACE, PACKET, SIMPLE, ENHANCED = 0x0A0D0D0A, 1, 2, 3, 6
+TIME_NONE: Final = (1 << 63) - 1
 SECONDS_MAX: Final = 1 << 42  # 139 000 years; keeps microseconds within 63 bits
 
 
@@ -48,6 +49,13 @@ def word(b: Octets, p: int, is_little: bool) -> int:
     if is_little:
         return le16(b, p) | le16(b, p + 2) << 16
     return (0 + int(b[p])) << 24 | (0 + int(b[p + 1])) << 16 | (0 + int(b[p + 2])) << 8 | (0 + int(b[p + 3]))
+
+
+def new_state() -> Integers:
+    """Return the state of a walk that has seen nothing: no lowest nor highest time yet."""
+    state = np.zeros(STATE_FIELDS, np.int64)
+    state[LOWEST_US], state[HIGHEST_US] = TIME_NONE, -TIME_NONE
+    return state
 
 
 @compiled
@@ -66,6 +74,7 @@ def walk_pcap(
     p = state[POSITION]
     count = 0
     reason = WANTS_MORE
+    lowest, highest = state[LOWEST_US], state[HIGHEST_US]
     while p + header <= b.shape[0] and count < frames.shape[1]:
         captured = word(b, p + 8, is_little)
         if captured > FRAME_BYTES_MAX:
@@ -78,10 +87,15 @@ def walk_pcap(
         frames[CAPTURED, count] = captured
         frames[SIZE, count] = word(b, p + 12, is_little)
         frames[LINK, count] = link
-        frames[TIME, count] = word(b, p, is_little) * 1_000_000 + word(b, p + 4, is_little) // ticks_per_us
+        at_us = word(b, p, is_little) * 1_000_000 + word(b, p + 4, is_little) // ticks_per_us
+        frames[TIME, count] = at_us
+        lowest = min(lowest, at_us)
+        highest = max(highest, at_us)
         count += 1
         p += header + captured
     state[POSITION] = p
+    state[LOWEST_US] = lowest
+    state[HIGHEST_US] = highest
     return reason, count
 
 
@@ -132,6 +146,8 @@ def packet_block(
     frames[SIZE, count] = original
     frames[LINK, count] = interfaces[interface, INTERFACE_LINK]
     frames[TIME, count] = state[LAST_US]  # a simple block has no time: that of the packet before
+    state[LOWEST_US] = min(state[LOWEST_US], state[LAST_US])
+    state[HIGHEST_US] = max(state[HIGHEST_US], state[LAST_US])
     return 1
 
 

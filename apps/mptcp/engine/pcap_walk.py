@@ -39,7 +39,7 @@ class PcapWalk:
     input_format = "pcap"
 
     def __init__(self, is_little: bool, ticks_per_us: int, header: int, link: int) -> None:
-        self.state = np.zeros(kernel.STATE_FIELDS, np.int64)
+        self.state = kernel.new_state()
         self.links = frozenset({link})
         self._arguments = (is_little, header, ticks_per_us, link)
 
@@ -66,7 +66,7 @@ class PcapngWalk:
     input_format = "pcapng"
 
     def __init__(self) -> None:
-        self.state = np.zeros(kernel.STATE_FIELDS, np.int64)
+        self.state = kernel.new_state()
         self._interfaces = np.zeros((INTERFACES_MAX, kernel.INTERFACE_FIELDS), np.int64)
         self._known = 0
         self._is_little = True
