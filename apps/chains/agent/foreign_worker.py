@@ -39,6 +39,7 @@ from apps.chains.agent.packet_sockets import FRAME_MAX
 from apps.chains.agent.specs import NfSpec
 from apps.chains.engine.fields import Field
 from apps.chains.engine.fifo_identity import FifoIdentity, fingerprint_of
+from apps.chains.engine.merging import undeclared_writes
 from apps.chains.engine.packet import parse
 
 logger = logging.getLogger(__name__)
@@ -53,6 +54,8 @@ QUIET_ROUNDS: Final = 5
 TICK_MS: Final = 5
 # Packets answered between two words that they are done with: so many may be put in again after a death.
 DONE_EVERY: Final = 64
+# So many fields may differ for two packets to be the same one.
+NEARLY_FIELDS: Final = 2
 _ANSWERS_MAX: Final = MESSAGE_BYTES - FRAME_MAX
 
 
@@ -87,6 +90,7 @@ class Proxy:
         self._answers_size = 0
         self._undone_count = 0
         self._told: Counter[str] = Counter()
+        self._told_fields: set[Field] = set()
         self._tell_at_s = 0.0
 
     @property
@@ -163,12 +167,24 @@ class Proxy:
                     self._drop(self._inside.pass_marker(item))
                     continue
                 dropped = self._inside.leave(fingerprint_of(item, self._writes))
-                if dropped is not None:
+                if dropped is None:
+                    self._tell_undeclared(item)
+                else:
                     self._drop(dropped)
                     self._pass(item)
         if self._inside.depth:
             self._drop(self._inside.expire(time.monotonic_ns() // 1000))
         self._send()
+
+    def _tell_undeclared(self, frame: bytes) -> None:
+        """Name what was written without being declared, where what came out is nearly what is next."""
+        if not self._sent or len(self._told_fields) == len(Field):
+            return
+        fields = set(undeclared_writes(parse(self._sent[0][0]), parse(frame), self._writes))
+        if len(fields) <= NEARLY_FIELDS:
+            for field in fields - self._told_fields:
+                self._told_fields.add(field)
+                self._end.send(b"U" + field.value.encode())
 
     def _drop(self, count: int) -> None:
         for _ in range(count):

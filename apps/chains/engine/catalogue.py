@@ -187,7 +187,7 @@ _TYPES: Final = (
         ActionProfile(
             reads=frozenset(Field), drops=True, drop_reads=frozenset(Field), state=StateScope.SHARED
         ),
-        ServiceTime(40.0, 0.5),
+        ServiceTime(25.0, 0.5),
         "Declared by us: rules that do anything else are refused on the server. Which header fields they read is left "
         "open; payload, as nft compares a packet's size with its header",
         "nftables",
@@ -197,7 +197,7 @@ _TYPES: Final = (
         "Payload search with ngrep (foreign)",
         "Debian's ngrep behind an identity proxy: finds a regular expression in payloads; never drops.",
         ActionProfile(reads=_CONNECTION | _PAYLOAD, state=StateScope.SHARED),
-        ServiceTime(45.0, 0.5),
+        ServiceTime(26.0, 0.5),
         "Declared by us: it listens beside the packets' way, so it can change none",
         "ngrep",
     ),

@@ -172,6 +172,9 @@ def test_what_comes_out_changed_is_never_released() -> None:
     honest = build_frame(PARTS)
     assert bed.passed([honest, lied, honest, lied]) == [honest, None, honest, None]
     bed.wait_for(unmatched=2, inferred_drops=2, matched=2)
+    assert [data for event, data in bed.events if event == "undeclared"] == [
+        {"nf": "chain/nftables", "field": "ip_ttl"}
+    ]
     bed.close()
 
 
