@@ -142,6 +142,9 @@ def test_drawn_planned_applied_traced_replanned_rolled_back(
     expect(page.locator('[data-measured="p99"]')).to_contain_text(re.compile("µs|ms"))
     expect(page.locator("#spread svg.main-svg").first).to_be_visible()
     expect(page.locator("#branches svg.main-svg").first).to_be_visible()
+    expect(page.locator("#histograms svg.main-svg").first).to_be_visible()
+    histograms = page.locator("#histograms-table tbody tr")
+    expect(histograms.filter(has_text="firewall")).to_contain_text(re.compile("[1-9]"))
     expect(page.locator('[data-device="dc-classifier"]')).to_contain_text("applied")
 
     operation(page, "trace").click()

@@ -6,7 +6,9 @@ import { count, nfNameOf } from "./words.js";
 
 const ROW_PX = 56;
 const FRAME_PX = 56;
-const GAP = 0.28;
+// Of a row's height: where the bars begin below its name, and where they end.
+const NAME = 0.34;
+const END = 0.94;
 
 /** The lower edge of bin i: 2^i µs, as people write it. */
 export function edgeWords(index) {
@@ -63,12 +65,13 @@ function trace(row, place, bins) {
 function layoutOf(rows, bins) {
   const layout = baseLayout();
   const share = 1 / rows.length;
+  const highest = Math.ceil(Math.max(...rows.flatMap((row) => row.bins.map((packets) => packets / row.packets))) * 10) * 10;
   Object.assign(layout, { height: FRAME_PX + rows.length * ROW_PX, bargap: 0.08, annotations: [] });
   layout.margin.l = 40;
   Object.assign(layout.xaxis, { tickvals: bins.map((bin) => bin - 0.5), ticktext: bins.map(edgeWords), title: { text: "time of packets" }, showgrid: false, anchor: rows.length > 1 ? `y${rows.length}` : "y" });
   rows.forEach((row, place) => {
     const top = 1 - place * share;
-    layout[place ? `yaxis${place + 1}` : "yaxis"] = { ...layout.yaxis, domain: [top - share * (1 - GAP), top - share * GAP], range: [0, 100], tickvals: [0, 100], ticksuffix: " %", anchor: "x" };
+    layout[place ? `yaxis${place + 1}` : "yaxis"] = { ...layout.yaxis, domain: [Math.max(0, top - share * END), top - share * NAME], range: [0, highest], tickvals: [0, highest], ticktext: ["0", `${highest} %`], anchor: "x" };
     layout.annotations.push({ xref: "paper", yref: "paper", x: 0, y: top, xanchor: "left", yanchor: "top", showarrow: false, text: row.name, font: { size: 12, color: token("--ink") } });
   });
   return layout;
