@@ -41,7 +41,7 @@ def test_every_implementation_in_the_catalogue_exists() -> None:
 
 
 @pytest.mark.parametrize("name", TYPES)
-@settings(max_examples=8)
+@settings(max_examples=8, deadline=None)
 @given(seed=st.integers(0, 10**9))
 def test_only_declared_fields_change_and_only_declared_drops_happen(name: str, seed: int) -> None:
     profile = CATALOGUE[name].profile
@@ -62,7 +62,7 @@ def test_only_declared_fields_change_and_only_declared_drops_happen(name: str, s
 
 
 @pytest.mark.parametrize("name", TYPES)
-@settings(max_examples=8)
+@settings(max_examples=8, deadline=None)
 @given(seed=st.integers(0, 10**9))
 def test_what_is_not_read_decides_nothing(name: str, seed: int) -> None:
     """Change undeclared fields at random: drops, writes and state stay the same."""
@@ -85,7 +85,7 @@ def test_what_is_not_read_decides_nothing(name: str, seed: int) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in TYPES if not CATALOGUE[name].profile.needs_payload])
-@settings(max_examples=8)
+@settings(max_examples=8, deadline=None)
 @given(seed=st.integers(0, 10**9))
 def test_headers_alone_are_enough(name: str, seed: int) -> None:
     one, other = make_nf(name, PARAMS[name]), make_nf(name, PARAMS[name])
@@ -98,7 +98,7 @@ def test_headers_alone_are_enough(name: str, seed: int) -> None:
 
 
 @pytest.mark.parametrize("name", TYPES)
-@settings(max_examples=8)
+@settings(max_examples=8, deadline=None)
 @given(seed=st.integers(0, 10**9), cut=st.integers(0, 60))
 def test_a_restored_function_goes_on_as_if_nothing_had_happened(name: str, seed: int, cut: int) -> None:
     frames = timed_frames(seed, 60)
