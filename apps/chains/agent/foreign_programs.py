@@ -152,7 +152,7 @@ def ngrep_check(params: Mapping[str, Any]) -> None:
         with path.open("wb") as file:
             write_pcap(file, ())
         try:
-            command(["ngrep", "-q", "-I", str(path), "--", pattern])
+            command(["ngrep", "-q", "-R", "-I", str(path), "--", pattern])
         except FileNotFoundError as error:
             raise InvalidInputError("type", "needs ngrep on this server: install ngrep there") from error
         except subprocess.TimeoutExpired as error:
