@@ -92,7 +92,11 @@ class Conversation:
     async def _read(self) -> AsyncIterator[tuple[int, Message]]:
         stream = Stream()
         while data := await self._reader.read(_RECEIVE_BYTES):
-            for xid, message in stream.feed(data):
+            try:
+                messages = list(stream.feed(data))
+            except InvalidInputError as error:
+                raise SwitchError(f"this is not OpenFlow 1.3: {error}") from error
+            for xid, message in messages:
                 if isinstance(message, EchoRequest):
                     self._writer.write(encode(EchoReply(message.data), xid))
                 else:
