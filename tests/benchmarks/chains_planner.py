@@ -1,6 +1,6 @@
 """The planner at full length: equal to brute force, fast for long chains over many servers, never worse than the row.
 
-By itself: ``python -m tests.benchmarks.chains_planner [INSTANCES [SEED]]``.
+By itself: ``python -m tests.benchmarks.chains_planner [INSTANCES [SEED [INSTANCES_ON_SEVERAL]]]``.
 """
 
 import os
@@ -27,8 +27,8 @@ LONG_CHAINS = 60
 QUICK_LONG_CHAINS = 8
 CHUNK = 50
 # Network functions and servers, the dearer the rarer: brute force goes over all assignments and all graphs of each.
-SEVERAL_SIZES = ((6, 2),) * 12 + ((6, 3),) * 2 + ((7, 2),) * 4 + ((8, 2),)
-SEVERAL_INSTANCES, QUICK_SEVERAL_INSTANCES = 200, 4
+SEVERAL_SIZES = ((6, 2),) * 8 + ((7, 2),) * 6 + ((8, 2),) * 4 + ((6, 3),) * 2
+SEVERAL_INSTANCES, QUICK_SEVERAL_INSTANCES = 300, 4
 
 
 def _brute(start: int) -> list[tuple[int, str]]:
@@ -155,10 +155,11 @@ def _different(kinds: Counter[str]) -> int:
 
 if __name__ == "__main__":
     words = [int(word) for word in sys.argv[1:]]
-    number, first = (*words, *(1000, 0)[len(words) :])
+    number, first, several = (*words, *(1000, 0, 40)[len(words) :])
     seconds, proven = long_chains(LONG_CHAINS, first)
     print(
         f"12 NFs over 8 servers: slowest {max(seconds):.2f} s, median {median(seconds):.2f} s, {proven} proven"
     )
     print(dict(brute_force(number, first)))
+    print("6 to 8 NFs on several servers:", dict(brute_force_on_several(several, first)))
     print(dict(never_worse(number, first)))
