@@ -199,3 +199,11 @@ def read_capture(
         if len(records):
             yield records
     decoder.finish()
+
+
+def warm_up() -> None:
+    """Compile now, or load, what the first capture would wait for: for a worker's start or at set-up."""
+    section = bytes.fromhex("0a0d0d0a1c000000 4d3c2b1a01000000 ffffffffffffffff1c000000")
+    classic = bytes.fromhex("d4c3b2a102000400 0000000000000000 ffff000001000000") + bytes(16)
+    for content in (classic, section):
+        CaptureDecoder().feed(content)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from apps.mptcp.engine import container_kernel
-from apps.mptcp.engine.capture import CHUNK_BYTES, CaptureDecoder, read_capture
+from apps.mptcp.engine import container_kernel, frame_kernel
+from apps.mptcp.engine.capture import CHUNK_BYTES, CaptureDecoder, read_capture, warm_up
 from apps.mptcp.engine.records import PacketRecords
 from tests.mptcp.engine.decoder_twin import Frame
 from tests.mptcp.engine.decoding import capture_rows, rows_of, twin_rows
@@ -233,3 +233,13 @@ def test_one_big_chunk_gives_what_many_give() -> None:
     pieces = PacketRecords.joined(list(read_capture(io.BytesIO(content), observer=4, chunk_bytes=77_777)))
     assert all((getattr(pieces, name) == getattr(records, name)).all() for name in ("at_us", "seq", "has"))
     assert rows_of(records.rows(slice(5))) == rows_of(pieces.rows(slice(5)))
+
+
+def test_warming_up_is_enough_for_both_formats() -> None:
+    warm_up()
+    compiled = (container_kernel.walk_pcap, container_kernel.walk_pcapng, frame_kernel.read_frames)
+    before = [len(one.signatures) for one in compiled]  # type: ignore[attr-defined]
+    assert all(before)
+    capture_rows(make.pcap(FRAMES))
+    capture_rows(make.pcapng(FRAMES))
+    assert [len(one.signatures) for one in compiled] == before  # type: ignore[attr-defined]

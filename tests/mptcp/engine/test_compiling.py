@@ -1,0 +1,91 @@
+"""Compiled functions: kept between processes where that is possible, and never older than their source."""
+
+import importlib
+import inspect
+import os
+import pkgutil
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from numba.core.dispatcher import Dispatcher
+
+from apps.mptcp import engine
+
+ROOT = Path(__file__).resolve().parents[3]
+MODULES = [module.name for module in pkgutil.walk_packages(engine.__path__, f"{engine.__name__}.")]
+SOURCE = """
+from apps.mptcp.engine.compiling import compiled, inlined
+
+@inlined
+def doubled(value):
+    return value * 2
+
+@compiled
+def times_four(value):
+    return doubled(doubled(value))
+
+print(times_four(4), sum(times_four.stats.cache_hits.values()), sum(times_four.stats.cache_misses.values()))
+"""
+# Root may write everywhere unless it gives that up.
+UNPRIVILEGED = (
+    "setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-dac_override,-dac_read_search",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_what_is_kept_depends_on_its_own_file_only(name: str) -> None:
+    """The cache looks at the file of the function called: what it calls must be in that file."""
+    module = importlib.import_module(name)
+    own = [
+        one for _, one in inspect.getmembers(module) if isinstance(one, Dispatcher) and one.__module__ == name
+    ]
+    called = {
+        other: getattr(module, other).__module__
+        for one in own
+        for other in one.py_func.__code__.co_names
+        if isinstance(getattr(module, other, None), Dispatcher)
+    }
+    assert {other: place for other, place in called.items() if place != name} == {}
+
+
+def test_the_rule_above_has_something_to_look_at() -> None:
+    kernel = importlib.import_module("apps.mptcp.engine.frame_kernel")
+    assert "read_frame" in kernel.read_frames.py_func.__code__.co_names
+
+
+def run(directory: Path, home: Path, prefix: tuple[str, ...] = ()) -> str:
+    """Run the source above in a process of its own; return what it printed."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("NUMBA")}
+    environment |= {"HOME": str(home), "PYTHONPATH": f"{ROOT}:{directory}"}
+    environment.pop("XDG_CACHE_HOME", None)
+    done = subprocess.run(
+        [*prefix, sys.executable, "-c", "import quadrupling"],
+        env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.mark.slow
+def test_machine_code_is_kept_beside_the_source_or_at_home_or_not_at_all(tmp_path: Path) -> None:
+    is_root = os.geteuid() == 0
+    if is_root and shutil.which("setpriv") is None:
+        pytest.skip("setpriv is missing: root cannot be kept from writing")
+    prefix = UNPRIVILEGED if is_root else ()
+    source, home = tmp_path / "source", tmp_path / "home"
+    source.mkdir()
+    home.mkdir()
+    (source / "quadrupling.py").write_text(SOURCE)
+    assert run(source, home) == "16 0 1"
+    assert run(source, home) == "16 1 0"
+    shutil.rmtree(source / "__pycache__")
+    source.chmod(0o555)
+    assert run(source, home, prefix) == "16 0 1"
+    assert run(source, home, prefix) == "16 1 0"
+    shutil.rmtree(home / ".cache")
+    home.chmod(0o555)
+    assert run(source, home, prefix) == "16 0 1"
+    assert run(source, home, prefix) == "16 0 1"
