@@ -219,7 +219,9 @@ class Proxy:
         if now_s < self._tell_at_s:
             return
         self._tell_at_s = now_s + TELL_EVERY_S
-        now = self._inside.counters | Counter(refused=self._space.refused)
+        now = self._inside.counters | Counter(
+            refused=self._space.refused, crossing=self._space.crossing_drops()
+        )
         now["overflow"] = self._told["overflow"] + self._space.overflow_count()
         if changed := now - self._told:
             self._told = now

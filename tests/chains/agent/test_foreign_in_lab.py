@@ -135,7 +135,7 @@ def test_a_foreign_firewall_makes_what_its_twin_makes(lab: Rack, root: Node) -> 
     assert now["drop"] == now["inferred_drops"] == hits["refused"] + hits["seven"]
     assert now["matched"] == len(frames) - now["drop"]
     assert now["drops_known_by"] == "markers"
-    assert not {"unmatched", "overtaken", "timed_out", "refused", "overflow", "lost"} & now.keys()
+    assert not {"unmatched", "overtaken", "timed_out", "refused", "crossing", "overflow", "lost"} & now.keys()
     lab.install([])
 
 
@@ -157,7 +157,7 @@ def test_killed_proxies_change_no_byte_and_lose_none(lab: Rack) -> None:
     now = figures(lab, run)
     assert now["restarts"] == kills
     assert answer["frames"] == list(expected(frames).values())
-    assert not {"unmatched", "overtaken", "timed_out", "refused", "overflow", "lost"} & now.keys()
+    assert not {"unmatched", "overtaken", "timed_out", "refused", "crossing", "overflow", "lost"} & now.keys()
     told = [
         event for event in lab.events(TWO, "chains.nf_restarted") if event["instance"] == "foreign/firewall"
     ]
