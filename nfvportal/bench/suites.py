@@ -28,6 +28,9 @@ SUITES: dict[str, Suite] = {
     "chains": Suite(
         "tests.benchmarks.chains", "Hybrid chains against sequential: theory, emulation and real processes"
     ),
+    "mptcp": Suite(
+        "tests.benchmarks.mptcp", "Subflows associated on real traffic, sampled and partial, beside tshark"
+    ),
     "live": Suite("tests.benchmarks.live", "From publish to a hundred browsers"),
     "paint": Suite("tests.benchmarks.paint", "From a fault to the change painted in Chromium"),
 }
