@@ -21,4 +21,6 @@ SAMPLES: dict[str, str] = {
     "chains.server": "chains.ingest_server_samples",
     "chains.classifier": "chains.ingest_classifier_samples",
     "lab.traffic": "wan.ingest_traffic_samples",
+    "mptcp.sensor": "mptcp.ingest_samples",
+    "mptcp.collector": "mptcp.ingest_samples",
 }

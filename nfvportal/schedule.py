@@ -29,6 +29,14 @@ SCHEDULE: tuple[Periodic, ...] = (
     Periodic("chains.replan", 5, "engine", "compare deployed chains with what they really do"),
     Periodic("chains.retention", 3600, "telemetry", "keep the chains' latencies within their limit"),
     Periodic(
+        "mptcp.sweep",
+        2,
+        "engine",
+        "take up association that a worker left; let time pass where all is silent",
+    ),
+    Periodic("mptcp.deliver", 5, "telemetry", "send again what subscribers did not take"),
+    Periodic("mptcp.expire", 5, "control", "end verdicts whose time is over"),
+    Periodic(
         "mptcp.retention", 3600, "telemetry", "keep captures and history of connections within their limits"
     ),
     Periodic("wan.reconcile", 10, "control", "compare map and desired states with what the gateways report"),

@@ -49,12 +49,14 @@ class AssociationDomain(models.Model):
 
 
 class Observer(models.Model):
-    """A place where packets are seen: number within its domain, or within the portal for all domains alike."""
+    """A place where packets are seen; ``told`` is what its sensor last said of itself: ratio and counts."""
 
     domain = models.ForeignKey(AssociationDomain, on_delete=models.CASCADE, related_name="observers")
     number = models.PositiveIntegerField()
     device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="+")
     interface = models.CharField(max_length=64, blank=True, default="")
+    told = models.JSONField(default=dict, blank=True)
+    told_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         ordering = ("domain", "number")

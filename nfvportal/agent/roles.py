@@ -13,6 +13,7 @@ ROLES: dict[str, str] = {
     "chains.server": "apps.chains.agent.server:Server",
     "chains.switch": "apps.chains.agent.switch:Switch",
     "chains.traffic": "apps.chains.agent.traffic:Traffic",
+    "mptcp.enforcer": "apps.mptcp.agent.enforcer:Enforcer",
     "mptcp.sensor": "apps.mptcp.agent.sensor:Sensor",
     "mptcp.collector": "apps.mptcp.agent.collector:Collector",
     "lab.traffic": "nfvportal.lab.traffic.role:Traffic",

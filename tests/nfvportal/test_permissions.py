@@ -13,7 +13,16 @@ from django.utils import timezone
 from apps.chains.chain_definition import definition_parse
 from apps.chains.models import ChainAlarm, ChainPlacement, Deployment, Plan
 from apps.chains.services.chains import chain_create
-from apps.mptcp.models import Alarm, AssociationDomain, Capture, ChangeLog, Connection, Subflow
+from apps.mptcp.models import (
+    Alarm,
+    AssociationDomain,
+    Capture,
+    ChangeLog,
+    Connection,
+    Subflow,
+    Subscription,
+    Verdict,
+)
 from apps.wan.models import MapEpoch, SitePair, VirtualSubnet, WanLink
 from nfvportal.accounts.access import RANK, Role
 from nfvportal.accounts.models import ApiToken
@@ -127,6 +136,12 @@ REST: dict[str, dict[str, Rule]] = {
     "/api/v1/mptcp/connections/": READ,
     "/api/v1/mptcp/connections/{pk}/": READ,
     "/api/v1/mptcp/connections/{pk}/picture/": READ,
+    "/api/v1/mptcp/connections/{pk}/paths/": READ,
+    "/api/v1/mptcp/verdicts/": {"GET": Rule(VIEWER), "POST": Rule(OPERATOR, 400)},
+    "/api/v1/mptcp/verdicts/{pk}/": READ,
+    "/api/v1/mptcp/verdicts/{pk}/undo/": {"POST": Rule(OPERATOR)},
+    "/api/v1/mptcp/subscriptions/": {"GET": Rule(OPERATOR), "POST": Rule(OPERATOR, 400)},
+    "/api/v1/mptcp/subscriptions/{pk}/": {"GET": Rule(OPERATOR), "DELETE": Rule(OPERATOR, 204)},
     "/api/v1/mptcp/subflows/": READ,
     "/api/v1/mptcp/subflows/{pk}/": READ,
     "/api/v1/mptcp/lookup/": {"GET": Rule(VIEWER, 400), "POST": Rule(VIEWER, 400, is_question=True)},
@@ -257,6 +272,8 @@ def _mptcp_things() -> dict[str, Any]:
     subflow = Subflow.objects.create(connection=connection, engine_id=1, state="active", **ends, **times)
     alarm = Alarm.objects.create(domain=domain, kind="join_flood", words="many joins", at_s=1.0)
     capture = Capture.objects.create(file_name="walk.pcap", size_bytes=1, sha256="0" * 64)
+    verdict = Verdict.objects.create(connection=connection, reason="asked", expires_at=timezone.now())
+    subscription = Subscription.objects.create(url="http://127.0.0.1:9/", secret_sealed="")
     change = ChangeLog.objects.create(kind="connection_found", connection=connection, at_s=1.0)
     return {
         "/api/v1/mptcp/connections/": connection,
@@ -266,6 +283,8 @@ def _mptcp_things() -> dict[str, Any]:
         "/mptcp/captures/": capture,
         "/api/v1/mptcp/alarms/": alarm,
         "/api/v1/mptcp/domains/": domain,
+        "/api/v1/mptcp/verdicts/": verdict,
+        "/api/v1/mptcp/subscriptions/": subscription,
         "/api/v1/mptcp/changes/": change,
     }
 

@@ -285,7 +285,7 @@ def _unexplained(
     losses["in flight"] = flow["in_flight"]
     for server in SERVERS:
         state = rack.events(server, "chains.server.state")[-1]
-        losses[f"{server} fabric overflow"] = state["counters"].get("fabric_overflow", 0)
+        losses |= {f"{server} {name}": count for name, count in state["counters"].items()}
         losses[f"{server} not sent"] = state["fabric_dropped"]
         losses |= {
             f"{server} {nf} {name}": row.get(name, 0)

@@ -18,6 +18,8 @@ from apps.mptcp.models import (
     Connection,
     ConnectionState,
     Subflow,
+    Subscription,
+    Verdict,
 )
 from apps.mptcp.selectors import (
     alarm_data,
@@ -28,6 +30,7 @@ from apps.mptcp.selectors import (
     domain_data,
     sensors_by_site,
     subflow_data,
+    verdict_data,
 )
 from nfvportal.rest.strict import FiniteFloatField, StrictSerializer
 
@@ -147,6 +150,66 @@ class ConnectionSerializer(ConnectionRowSerializer):
         return dict(connection_data(instance))
 
 
+class VerdictCreateSerializer(StrictSerializer):
+    """Which connection to stop, why, and for how long."""
+
+    connection = serializers.IntegerField(min_value=1)
+    reason = serializers.CharField(max_length=500)
+    expires_in_s = FiniteFloatField(required=False, default=3600.0)
+    force = serializers.BooleanField(
+        required=False, default=False, help_text="although the evidence is weak, for the given reason"
+    )
+
+
+class VerdictRowSerializer(VerdictSerializer):
+    """A verdict as a row."""
+
+    def to_representation(self, instance: Verdict) -> dict[str, Any]:
+        """Return the same data as the live stream."""
+        return dict(verdict_data(instance))
+
+
+class UndoSerializer(StrictSerializer):
+    """Why a verdict ends."""
+
+    reason = serializers.CharField(max_length=500, required=False, default="", allow_blank=True)
+
+
+class SubscriptionSerializer(serializers.Serializer[Subscription]):
+    """Who is told by webhook; ``sent_seq`` is the last change that was taken, ``kinds`` empty means all."""
+
+    id = serializers.IntegerField()
+    url = serializers.CharField()
+    kinds = serializers.ListField(child=serializers.ChoiceField(choices=CHANGE_KINDS))
+    sent_seq = serializers.IntegerField()
+    is_active = serializers.BooleanField()
+    failure_count = serializers.IntegerField()
+    last_error = serializers.CharField()
+    created_by = serializers.CharField()
+
+
+class SubscriptionMadeSerializer(SubscriptionSerializer):
+    """A new subscription with the secret that signs what it gets, shown this once."""
+
+    secret = serializers.CharField()
+
+
+class SubscriptionCreateSerializer(StrictSerializer):
+    """Where to tell, of what, from where on."""
+
+    url = serializers.CharField(max_length=500)
+    kinds = serializers.ListField(
+        child=serializers.ChoiceField(choices=CHANGE_KINDS), required=False, default=list
+    )
+    after = serializers.IntegerField(
+        required=False,
+        allow_null=True,
+        default=None,
+        min_value=0,
+        help_text="sequence number; null: from now on",
+    )
+
+
 class CaptureSerializer(serializers.Serializer[Capture]):
     """An uploaded capture and what was found in it."""
 
@@ -223,6 +286,25 @@ class BulkLookupAnswerSerializer(serializers.Serializer[Any]):
     """One answer per asked 4-tuple, in their order."""
 
     results = LookupSerializer(many=True)
+
+
+class SubflowPathSerializer(serializers.Serializer[Any]):
+    """Where a sibling was seen; ``links`` are those of the inventory at these observation points."""
+
+    subflow = serializers.IntegerField()
+    seen_by = serializers.ListField(child=serializers.CharField())
+    links = serializers.ListField(child=serializers.CharField())
+
+
+class PathAdviceSerializer(serializers.Serializer[Any]):
+    """Which siblings take disjoint paths, as far as was seen; ``unknown``: seen at no observation point with a link."""
+
+    connection = serializers.IntegerField()
+    subflows = SubflowPathSerializer(many=True)
+    disjoint = serializers.ListField(child=serializers.ListField(child=serializers.IntegerField()))
+    shared_links = serializers.DictField(child=serializers.ListField(child=serializers.IntegerField()))
+    unknown = serializers.ListField(child=serializers.IntegerField())
+    words = serializers.CharField()
 
 
 class DomainSerializer(serializers.Serializer[AssociationDomain]):

@@ -3,7 +3,7 @@
 from django.urls import path
 from rest_framework.routers import SimpleRouter
 
-from apps.mptcp.api import uploads, views
+from apps.mptcp.api import decisions, uploads, views
 
 router = SimpleRouter()
 router.register("connections", views.ConnectionViewSet, basename="mptcp-connection")
@@ -11,6 +11,8 @@ router.register("subflows", views.SubflowViewSet, basename="mptcp-subflow")
 router.register("captures", uploads.CaptureViewSet, basename="mptcp-capture")
 router.register("alarms", views.AlarmViewSet, basename="mptcp-alarm")
 router.register("domains", views.DomainViewSet, basename="mptcp-domain")
+router.register("verdicts", decisions.VerdictViewSet, basename="mptcp-verdict")
+router.register("subscriptions", decisions.SubscriptionViewSet, basename="mptcp-subscription")
 router.register("changes", views.ChangeViewSet, basename="mptcp-change")
 urlpatterns = [
     *router.urls,

@@ -23,6 +23,7 @@ from apps.mptcp.api.serializers import (
     DomainSerializer,
     LookupSerializer,
     MptcpAlarmSerializer,
+    PathAdviceSerializer,
     SubflowRowSerializer,
 )
 from apps.mptcp.charts import dsn_figure
@@ -37,6 +38,7 @@ from apps.mptcp.models import (
     ConnectionState,
     Subflow,
 )
+from apps.mptcp.path_advice import path_advice
 from apps.mptcp.services.alarms import alarm_acknowledge
 from nfvportal.lib.errors import InvalidInputError
 from nfvportal.rest.permissions import RolePermission
@@ -130,6 +132,13 @@ class ConnectionViewSet(ReadViewSet):
         check_filters(request, (), paged=False)
         row = self.get_object()
         return Response(dsn_figure(list(row.subflows.all())))
+
+    @extend_schema(responses=PathAdviceSerializer, filters=False)
+    @action(detail=True, pagination_class=None)
+    def paths(self, request: Request, pk: str) -> Response:
+        """Return on which links and observation points each sibling was seen, and which siblings share none."""
+        check_filters(request, (), paged=False)
+        return Response(path_advice(self.get_object()))
 
 
 @extend_schema_view(

@@ -1,16 +1,22 @@
 """Stores what the engine says of connections: whole values, so that storing twice changes nothing."""
 
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from typing import Any, Final
 
 from django.db import transaction
+from django.utils import timezone
 
 from apps.mptcp.engine.values import Connection as EngineConnection
+from apps.mptcp.engine.values import SubflowState
 from apps.mptcp.mapping import connection_fields, evidence_row, points_of, subflow_row
 from apps.mptcp.models import AssociationDomain, Capture, Connection, ConnectionState, Evidence, Subflow
 from apps.mptcp.point_log import PointLog
 
 BATCH: Final = 500
+KEEP: Final = timedelta(days=7)
+KEEP_GONE: Final = timedelta(hours=1)
+DELETE_BATCH: Final = 500
 CONNECTION_FIELDS: Final = (
     "state",
     "merged_into",
@@ -115,3 +121,28 @@ def connections_gone(*, domain: AssociationDomain, merged: Iterable[tuple[int, i
         row.evidence.all().delete()
         gone.append(row.pk)
     return gone
+
+
+def connections_end(*, domain: AssociationDomain, numbers: Iterable[int]) -> list[int]:
+    """Mark connections that the engine forgot: nothing was seen of them for minutes; return keys of their rows."""
+    rows = Connection.objects.filter(domain=domain, engine_id__in=list(numbers)).exclude(
+        state__in=(ConnectionState.ENDED, ConnectionState.GONE)
+    )
+    keys = list(rows.values_list("pk", flat=True))
+    Connection.objects.filter(pk__in=keys).update(state=ConnectionState.ENDED)
+    Subflow.objects.filter(connection__in=keys).update(state=SubflowState.CLOSED.value)
+    return keys
+
+
+def connections_retain(*, keep: timedelta = KEEP, keep_gone: timedelta = KEEP_GONE) -> int:
+    """Delete what sensors saw long ago, and what was merged away, in batches; blocked ones stay; return how many."""
+    now_s = timezone.now().timestamp()
+    live = Connection.objects.exclude(domain=None).exclude(verdicts__ended_at=None, verdicts__isnull=False)
+    old = live.filter(last_s__lt=now_s - keep.total_seconds())
+    gone = live.filter(state=ConnectionState.GONE, last_s__lt=now_s - keep_gone.total_seconds())
+    deleted = 0
+    for doomed in (old, gone):
+        while batch := list(doomed.order_by("id").values_list("id", flat=True)[:DELETE_BATCH]):
+            Connection.objects.filter(id__in=batch).delete()
+            deleted += len(batch)
+    return deleted

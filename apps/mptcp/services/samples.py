@@ -1,0 +1,120 @@
+"""What sensors send: into the log of their site's domain, then a worker is asked to look."""
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Final
+
+import numpy as np
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+from prometheus_client import Counter
+
+from apps.mptcp.engine.record_batch import columns_to_records
+from apps.mptcp.models import AssociationDomain, Observer
+from apps.mptcp.record_log import is_first_to_ask, log_append, log_last, position_order
+from nfvportal.celery import app
+from nfvportal.inventory.models import Device
+from nfvportal.lib.errors import InvalidInputError
+
+REFUSED = Counter("nfvportal_mptcp_batches_refused", "Batches of sensors that break a limit")
+DROPPED = Counter("nfvportal_mptcp_records_dropped", "Records dropped because a domain's log was full")
+TOLD_EVERY: Final = timedelta(seconds=2)
+# What a sensor says of itself in each batch.
+TOLD: Final = ("sampling_ratio", "packet_count", "kernel_drop_count", "own_drop_count", "is_up")
+ASSOCIATE_EXPIRES_S: Final = 10
+QUIET_S: Final = 2.0
+
+Columns = Mapping[str, Sequence[Any]]
+
+
+def sensor_samples_ingest(*, device_name: str, columns: Columns) -> int:
+    """Take one batch of a sensor or collector; return how many records were kept.
+
+    Whose records these are is the device's own: what the batch says of its observation point only chooses among the
+    device's. A batch that breaks a limit is refused as a whole and counted.
+    """
+    device = Device.objects.select_related("site").filter(name=device_name).first()
+    if device is None:
+        return 0
+    try:
+        records = columns_to_records(columns)
+    except InvalidInputError:
+        REFUSED.inc()
+        return 0
+    domain, _ = AssociationDomain.objects.get_or_create(site=device.site)
+    observer = observer_of(domain, device, _first(columns, "observer"))
+    _told_set(observer, columns)
+    records.observer[:] = np.uint16(observer.number)
+    if not log_append(domain.pk, records, time.time()):
+        DROPPED.inc(len(records))
+        AssociationDomain.objects.filter(pk=domain.pk).update(dropped_count=F("dropped_count") + len(records))
+        return 0
+    associate_later(domain.pk)
+    return len(records)
+
+
+def observer_of(domain: AssociationDomain, device: Device, number: object) -> Observer:
+    """Return the observation point of a device: the one of that number, else its first, else a new one."""
+    rows = list(Observer.objects.filter(domain=domain, device=device).select_related("device"))
+    return next(
+        (row for row in rows if row.number == number), rows[0] if rows else observer_make(domain, device)
+    )
+
+
+def observer_make(domain: AssociationDomain, device: Device, interface: str = "") -> Observer:
+    """Return the observation point of a device's interface; numbers count from 1 within the domain."""
+    with transaction.atomic():
+        AssociationDomain.objects.select_for_update().get(pk=domain.pk)  # numbers are given one at a time
+        return _observer_made(domain, device, interface)
+
+
+def _observer_made(domain: AssociationDomain, device: Device, interface: str) -> Observer:
+    known = Observer.objects.filter(domain=domain, device=device, interface=interface).first()
+    if known is not None:
+        return known
+    newest = Observer.objects.filter(domain=domain).order_by("-number").first()
+    number = newest.number + 1 if newest else 1
+    return Observer.objects.create(domain=domain, device=device, interface=interface, number=number)
+
+
+def associate_later(domain_id: int) -> None:
+    """Ask for a worker, unless one has been asked for and did not begin yet."""
+    if is_first_to_ask(domain_id):
+        _ask(domain_id)
+
+
+def domains_sweep() -> int:
+    """Let time pass where sensors fell silent, and ask again for what was asked in vain; return how many."""
+    count = 0
+    now_s = time.time()
+    for domain in AssociationDomain.objects.all():
+        newest = position_order(log_last(domain.pk))
+        is_quiet = newest[0] / 1000 < now_s - QUIET_S
+        if is_quiet and domain.subflow_count:
+            log_append(domain.pk, columns_to_records({"records": [], "count": []}), now_s)
+        elif newest <= position_order(domain.position):
+            continue
+        _ask(domain.pk)
+        count += 1
+    return count
+
+
+def _ask(domain_id: int) -> None:
+    kwargs = {"domain_id": domain_id}
+    app.send_task("mptcp.associate", kwargs=kwargs, queue="engine", retry=False, expires=ASSOCIATE_EXPIRES_S)
+
+
+def _first(columns: Columns, name: str) -> object:
+    values = columns.get(name)
+    return values[0] if isinstance(values, list) and values else None
+
+
+def _told_set(observer: Observer, columns: Columns) -> None:
+    now = timezone.now()
+    if observer.told_at is not None and now - observer.told_at < TOLD_EVERY:
+        return
+    told = {name: _first(columns, name) for name in TOLD}
+    told = {name: value for name, value in told.items() if isinstance(value, int | float | None)}
+    Observer.objects.filter(pk=observer.pk).update(told=told, told_at=now)
