@@ -32,6 +32,8 @@ STATE_DIGEST = struct.Struct("=32sQ")
 DROPPED, UNCHANGED, CHANGED, FAILED, STATE = range(5)
 HEADER_ONLY, ASK_STATE = 1, 2
 MESSAGE_BYTES: Final = 120_000
+# The first packets of a burst do not wait longer for the last ones, and the next network function starts earlier.
+ANSWER_WITHIN_S: Final = 0.0005
 CHECK_EVERY: Final = 16
 CHECKPOINT_MIN, CHECKPOINT_MAX = 1024, 16_384
 # Packets wait meanwhile: well below the one in a hundred that the 99th percentile sees.
@@ -102,16 +104,18 @@ class NfWorker:
     def _answer(self, message: bytes) -> None:
         answers = [b"R"]
         at, size = 0, len(message)
+        answer_at_s = time.monotonic() + ANSWER_WITHIN_S
         while at < size:
             at_us, flags, length = ENTRY.unpack_from(message, at)
             at += ENTRY.size
             answers.append(self._handle(message[at : at + length], at_us, flags))
             at += length
             if self._wait_s:
-                # Who waits answers each packet by itself: the next one's wait must not delay it.
                 time.sleep(self._wait_s)
+            if time.monotonic() >= answer_at_s:
                 self._end.send(b"".join(answers))
                 answers = [b"R"]
+                answer_at_s = time.monotonic() + ANSWER_WITHIN_S
         if len(answers) > 1:
             self._end.send(b"".join(answers))
 
