@@ -105,46 +105,30 @@ def lift(space: Any, value: Any, is_64: Any) -> Any:
 
 
 @compiled
-def add_point(space: Any, value: Any, at_us: Any) -> bool:
-    """Let a space learn an unwrapped number; returns False for one too far away to believe."""
-    if space.points == 0:
-        space.lo = value
-        space.hi = value
-        space.first_us = at_us
-        space.last_us = at_us
-        space.hi_us = at_us
-    else:
-        above = np.int64(value - space.hi)
-        below = np.int64(space.lo - value)
-        if above > OUTLIER_BYTES or below > OUTLIER_BYTES or above == np.int64(-(2**63)):
-            space.outliers += np.uint8(1)
-            if space.outliers < OUTLIERS_BELIEVED:
-                return False
-            forget(space)
-            return add_point_first(space, value, at_us)
-        if above > 0:
-            space.hi = value
-            space.hi_us = at_us
-        if below > 0:
-            space.lo = value
-        space.first_us = min(space.first_us, at_us)
-        space.last_us = max(space.last_us, at_us)
-        space.outliers = np.uint8(0)
-        space.points += np.uint32(1)
-        if above < 0:  # sent again, perhaps: says nothing of how far the connection is now
+def add_span(space: Any, first: Any, after: Any, at_us: Any) -> bool:
+    """Let a space learn unwrapped numbers; returns False for such as are too far away to believe."""
+    if space.points > 0:
+        above = np.int64(after - space.hi)
+        below = np.int64(space.lo - first)
+        if above <= OUTLIER_BYTES and below <= OUTLIER_BYTES and above >= -(1 << 62):
+            if above > 0:
+                space.hi = after
+                space.hi_us = at_us
+            if below > 0:
+                space.lo = first
+            space.first_us = min(space.first_us, at_us)
+            space.last_us = max(space.last_us, at_us)
+            space.outliers = np.uint8(0)
+            space.points += np.uint32(1)
+            if above >= 0:  # below: sent again, perhaps, and no word of how far the connection is now
+                push(space, at_us)
             return True
-        push(space, at_us)
-        return True
-    space.points += np.uint32(1)
-    push(space, at_us)
-    return True
-
-
-@compiled
-def add_point_first(space: Any, value: Any, at_us: Any) -> bool:
-    """Begin a space anew."""
-    space.lo = value
-    space.hi = value
+        space.outliers += np.uint8(1)
+        if space.outliers < OUTLIERS_BELIEVED:
+            return False
+        forget(space)
+    space.lo = first
+    space.hi = after
     space.first_us = at_us
     space.last_us = at_us
     space.hi_us = at_us
@@ -195,22 +179,22 @@ def exact_offset(row: Any, side: Any, seq: Any, ssn: Any, map_bytes: Any, payloa
 
 
 @compiled
-def add_mapping(row: Any, side: Any, cols: Any, k: Any) -> bool:
+def add_mapping(row: Any, side: Any, packet: Any) -> bool:
     """Let the sender's space learn a mapping; returns False for numbers too far away to believe."""
     space = row.space[side]
-    payload, map_bytes = np.int64(cols.payload_bytes[k]), np.int64(cols.map_bytes[k])
+    payload, map_bytes = np.int64(packet.payload_bytes), np.int64(packet.map_bytes)
     length, offset = map_bytes, np.int64(0)
     if payload > 0 and map_bytes > 0:
-        offset = exact_offset(row, side, cols.seq[k], cols.ssn[k], map_bytes, payload)
+        offset = exact_offset(row, side, packet.seq, packet.ssn, map_bytes, payload)
         length = min(payload, map_bytes - offset)
-    dsn = lift(space, cols.dsn[k], (cols.has[k] & np.uint32(_DSN_64)) != 0)
+    dsn = lift(space, packet.dsn, (packet.has & np.uint32(_DSN_64)) != 0)
     first = dsn + np.uint64(offset)
     after = first + np.uint64(length)
-    if not add_point(space, first, cols.at_us[k]) or not add_point(space, after, cols.at_us[k]):
+    if not add_span(space, first, after, packet.at_us):
         return False
     if payload == 0 or map_bytes == 0:
         return True
-    near = np.uint64(cols.ssn[k]) + np.uint64(offset)
+    near = np.uint64(packet.ssn) + np.uint64(offset)
     if space.data_points == 0:
         space.data_lo, space.data_hi = first, after
         space.ssn_lo, space.ssn_hi = near, near + np.uint64(length)
@@ -230,11 +214,11 @@ def add_mapping(row: Any, side: Any, cols: Any, k: Any) -> bool:
 
 
 @compiled
-def add_data_fin(row: Any, side: Any, cols: Any, k: Any) -> bool:
+def add_data_fin(row: Any, side: Any, packet: Any) -> bool:
     """Keep the number of a DATA_FIN; returns whether it is new."""
     space = row.space[side]
-    number = lift(space, cols.dsn[k], (cols.has[k] & np.uint32(_DSN_64)) != 0)
-    length = np.int64(cols.map_bytes[k])
+    number = lift(space, packet.dsn, (packet.has & np.uint32(_DSN_64)) != 0)
+    length = np.int64(packet.map_bytes)
     if length > 1:
         number += np.uint64(length - 1)
     if space.has_fin == 1 and space.fin == number:
@@ -245,11 +229,11 @@ def add_data_fin(row: Any, side: Any, cols: Any, k: Any) -> bool:
 
 
 @compiled
-def add_ack(row: Any, side: Any, cols: Any, k: Any) -> bool:
+def add_ack(row: Any, side: Any, packet: Any) -> bool:
     """Let the other side's space learn a DATA_ACK."""
     space = row.space[1 - side]
-    number = lift(space, cols.data_ack[k], (cols.has[k] & np.uint32(_DATA_ACK_64)) != 0)
-    if not add_point(space, number, cols.at_us[k]):
+    number = lift(space, packet.data_ack, (packet.has & np.uint32(_DATA_ACK_64)) != 0)
+    if not add_span(space, number, number, packet.at_us):
         return False
     if space.has_fin == 1 and np.int64(number - space.fin) > 0:
         space.is_fin_acked = np.uint8(1)
@@ -257,28 +241,28 @@ def add_ack(row: Any, side: Any, cols: Any, k: Any) -> bool:
 
 
 @compiled
-def is_new_epoch(row: Any, side: Any, cols: Any, k: Any, idle_us: Any) -> bool:
+def is_new_epoch(row: Any, side: Any, packet: Any, idle_us: Any) -> bool:
     """Return whether a packet belongs to a later use of the 4-tuple than the record."""
-    quiet = cols.at_us[k] - row.last_us
+    quiet = packet.at_us - row.last_us
     if quiet > idle_us:
         return True
-    if cols.tcp_flags[k] & _SYN == 0:
+    if packet.tcp_flags & _SYN == 0:
         return False
     if row.flags & np.uint32((_ISN_A | _GUESS_A) << side) != 0:
-        return bool(row.isn[side] != cols.seq[k])
+        return bool(row.isn[side] != packet.seq)
     return bool(quiet > EPOCH_QUIET_US or row.flags & np.uint32(_CLOSED) != 0)
 
 
 @compiled
-def learn(row: Any, side: Any, cols: Any, k: Any, counts: Any) -> Any:
+def learn(row: Any, side: Any, packet: Any, counts: Any) -> Any:
     """Let a subflow's record learn a packet; returns why it is news, 0 for most."""
-    has, tcp = cols.has[k], cols.tcp_flags[k]
+    has, tcp = packet.has, packet.tcp_flags
     news = 0
-    row.first_us = min(row.first_us, cols.at_us[k])
-    row.last_us = max(row.last_us, cols.at_us[k])
+    row.first_us = min(row.first_us, packet.at_us)
+    row.last_us = max(row.last_us, packet.at_us)
     row.packets += 1
     if tcp & _SYN != 0:
-        row.isn[side] = cols.seq[k]
+        row.isn[side] = packet.seq
         row.flags |= np.uint32(_ISN_A << side)
         row.flags |= np.uint32(_CLIENT_A << (1 - side if tcp & _ACK != 0 else side))
     if has & np.uint32(_JOIN) != 0:
@@ -289,11 +273,11 @@ def learn(row: Any, side: Any, cols: Any, k: Any, counts: Any) -> Any:
         news |= NEWS_KEY
     if has & np.uint32(_ADDRESS) != 0:
         news |= NEWS_ADDRESS
-    if has & np.uint32(_DSN) != 0 and not add_mapping(row, side, cols, k):
+    if has & np.uint32(_DSN) != 0 and not add_mapping(row, side, packet):
         counts[OUTLIERS] += 1
-    if has & np.uint32(_DATA_FIN) != 0 and add_data_fin(row, side, cols, k):
+    if has & np.uint32(_DATA_FIN) != 0 and add_data_fin(row, side, packet):
         news |= NEWS_DATA_FIN
-    if has & np.uint32(_DATA_ACK) != 0 and not add_ack(row, side, cols, k):
+    if has & np.uint32(_DATA_ACK) != 0 and not add_ack(row, side, packet):
         counts[OUTLIERS] += 1
     if has & np.uint32(_PRIO | _JOIN) != 0:
         if has & np.uint32(_BACKUP) != 0:
@@ -311,18 +295,18 @@ def learn(row: Any, side: Any, cols: Any, k: Any, counts: Any) -> Any:
 
 
 @compiled
-def is_duplicate(cols: Any, k: Any, hashed: Any, seen: Any, seen_by: Any, seen_us: Any) -> bool:
+def is_duplicate(packet: Any, hashed: Any, seen: Any, seen_by: Any, seen_us: Any) -> bool:
     """Return whether another observation point saw this very packet within seconds."""
-    value = hashed ^ (np.uint64(cols.seq[k]) << np.uint64(32)) ^ np.uint64(cols.ack[k])
-    value = mix(value + cols.dsn[k] * np.uint64(0x9E3779B97F4A7C15) + cols.data_ack[k])
-    value = mix(value ^ np.uint64(cols.has[k]) ^ (np.uint64(cols.payload_bytes[k]) << np.uint64(32)))
-    value ^= np.uint64(cols.tcp_flags[k])
+    value = hashed ^ (np.uint64(packet.seq) << np.uint64(32)) ^ np.uint64(packet.ack)
+    value = mix(value + packet.dsn * np.uint64(0x9E3779B97F4A7C15) + packet.data_ack)
+    value = mix(value ^ np.uint64(packet.has) ^ (np.uint64(packet.payload_bytes) << np.uint64(32)))
+    value ^= np.uint64(packet.tcp_flags)
     place = np.int64(value & np.uint64(SEEN_SLOTS - 1))
-    if seen[place] == value and abs(cols.at_us[k] - seen_us[place]) < SEEN_US:
-        return bool(seen_by[place] != cols.observer[k])
+    if seen[place] == value and abs(packet.at_us - seen_us[place]) < SEEN_US:
+        return bool(seen_by[place] != packet.observer)
     seen[place] = value
-    seen_by[place] = cols.observer[k]
-    seen_us[place] = cols.at_us[k]
+    seen_by[place] = packet.observer
+    seen_us[place] = packet.at_us
     return False
 
 
@@ -381,39 +365,39 @@ def take_row(rows: Rows, free: Any, state: Any) -> Any:
 
 
 @compiled
-def is_lower_first(cols: Any, k: Any) -> bool:
+def is_lower_first(packet: Any) -> bool:
     """Return whether the sender is side a: the lower (address, port)."""
-    if cols.src_hi[k] != cols.dst_hi[k]:
-        return bool(cols.src_hi[k] < cols.dst_hi[k])
-    if cols.src_lo[k] != cols.dst_lo[k]:
-        return bool(cols.src_lo[k] < cols.dst_lo[k])
-    return bool(cols.src_port[k] <= cols.dst_port[k])
+    if packet.src_hi != packet.dst_hi:
+        return bool(packet.src_hi < packet.dst_hi)
+    if packet.src_lo != packet.dst_lo:
+        return bool(packet.src_lo < packet.dst_lo)
+    return bool(packet.src_port <= packet.dst_port)
 
 
 @compiled
-def ends_of(cols: Any, k: Any, side: Any) -> Any:
+def ends_of(packet: Any, side: Any) -> Any:
     """Return (a_hi, a_lo, b_hi, b_lo, ports) of a packet's 4-tuple."""
-    src, dst = np.uint64(cols.src_port[k]), np.uint64(cols.dst_port[k])
+    src, dst = np.uint64(packet.src_port), np.uint64(packet.dst_port)
     if side == 0:
         ports = src << np.uint64(16) | dst
-        return cols.src_hi[k], cols.src_lo[k], cols.dst_hi[k], cols.dst_lo[k], ports
-    return cols.dst_hi[k], cols.dst_lo[k], cols.src_hi[k], cols.src_lo[k], dst << np.uint64(16) | src
+        return packet.src_hi, packet.src_lo, packet.dst_hi, packet.dst_lo, ports
+    return packet.dst_hi, packet.dst_lo, packet.src_hi, packet.src_lo, dst << np.uint64(16) | src
 
 
 @compiled
-def find_or_make(rows: Rows, slots: Any, free: Any, state: Any, cols: Any, k: Any, side: Any, idle_us: Any,
+def find_or_make(rows: Rows, slots: Any, free: Any, state: Any, packet: Any, side: Any, idle_us: Any,
                  counts: Any, hashed: Any, ends: Any) -> Any:  # fmt: skip
     """Return the row of a packet's subflow, -1 when it is none, -2 when the table is full, -3 - row for a new one."""
     place = find_slot(rows, slots, hashed, ends)
-    is_mptcp = cols.has[k] & ~np.uint32(_NOT_MPTCP) != 0
+    is_mptcp = packet.has & ~np.uint32(_NOT_MPTCP) != 0
     epoch = np.uint32(0)
     if place >= 0:
         index = np.int64(slots[place])
         row = rows[index]
-        if not is_new_epoch(row, side, cols, k, idle_us):
+        if not is_new_epoch(row, side, packet, idle_us):
             return index
         if not is_mptcp:
-            if cols.tcp_flags[k] & _SYN != 0:  # plain TCP took the 4-tuple over
+            if packet.tcp_flags & _SYN != 0:  # plain TCP took the 4-tuple over
                 row.flags |= np.uint32(_CLOSED | _REPLACED)
                 slots[place] = _DELETED
             return -1
@@ -435,22 +419,37 @@ def find_or_make(rows: Rows, slots: Any, free: Any, state: Any, cols: Any, k: An
     row.a_hi, row.a_lo, row.b_hi, row.b_lo = ends[0], ends[1], ends[2], ends[3]
     row.a_port, row.b_port = np.uint16(ends[4] >> np.uint64(16)), np.uint16(ends[4] & np.uint64(0xFFFF))
     row.epoch = epoch
-    row.first_us = cols.at_us[k]
-    row.last_us = cols.at_us[k]
+    row.first_us = packet.at_us
+    row.last_us = packet.at_us
     return -3 - made
 
 
 @compiled
-def run(rows: Rows, slots: Any, free: Any, state: Any, cols: Any, bits: Any, seen: Any, seen_by: Any, seen_us: Any,
-        is_deduped: bool, idle_us: int, now_us: int, counts: Any,
+def fill(packet: Any, cols: Any, k: Any) -> None:
+    """Gather a packet's columns in one record, so that the functions above take one argument."""
+    packet.at_us = cols.at_us[k]
+    packet.src_hi, packet.src_lo = cols.src_hi[k], cols.src_lo[k]
+    packet.dst_hi, packet.dst_lo = cols.dst_hi[k], cols.dst_lo[k]
+    packet.dsn, packet.data_ack = cols.dsn[k], cols.data_ack[k]
+    packet.seq, packet.ack, packet.ssn = cols.seq[k], cols.ack[k], cols.ssn[k]
+    packet.payload_bytes, packet.has = cols.payload_bytes[k], cols.has[k]
+    packet.observer, packet.map_bytes = cols.observer[k], cols.map_bytes[k]
+    packet.src_port, packet.dst_port = cols.src_port[k], cols.dst_port[k]
+    packet.tcp_flags = cols.tcp_flags[k]
+
+
+@compiled
+def run(rows: Rows, slots: Any, free: Any, state: Any, cols: Any, packet: Any, bits: Any, seen: Any, seen_by: Any,
+        seen_us: Any, is_deduped: bool, idle_us: int, now_us: int, counts: Any,
         news_record: Any, news_row: Any, news_why: Any) -> None:  # fmt: skip
     """Take packets from ``state[NEXT_RECORD]`` on until all are done, the table is full, or slots or news run out."""
     k, found = state[NEXT_RECORD], 0
     while k < len(cols.at_us) and state[SLOTS_TAKEN] * 2 < len(slots) and found < len(news_record):
-        side = 0 if is_lower_first(cols, k) else 1
-        ends = ends_of(cols, k, side)
+        fill(packet, cols, k)
+        side = 0 if is_lower_first(packet) else 1
+        ends = ends_of(packet, side)
         hashed = flow_hash(ends[0], ends[1], ends[2], ends[3], ends[4])
-        index = find_or_make(rows, slots, free, state, cols, k, side, idle_us, counts, hashed, ends)
+        index = find_or_make(rows, slots, free, state, packet, side, idle_us, counts, hashed, ends)
         if index == -2:
             break
         counts[PACKETS] += 1
@@ -462,12 +461,12 @@ def run(rows: Rows, slots: Any, free: Any, state: Any, cols: Any, bits: Any, see
                 index = -3 - index
                 why = NEWS_SUBFLOW
             row = rows[index]
-            row.observers |= np.uint64(1) << np.uint64(bits[cols.observer[k]])
+            row.observers |= np.uint64(1) << np.uint64(bits[packet.observer])
             row.touched_us = now_us
-            if is_deduped and is_duplicate(cols, k, hashed, seen, seen_by, seen_us):
+            if is_deduped and is_duplicate(packet, hashed, seen, seen_by, seen_us):
                 counts[DUPLICATES] += 1
             else:
-                why |= learn(row, side, cols, k, counts)
+                why |= learn(row, side, packet, counts)
             if why != 0:
                 news_record[found], news_row[found] = k, index
                 news_why[found] = why | (NEWS_OF_B if side == 1 else 0)
@@ -531,6 +530,6 @@ def set_start(row: Any, side: int, idsn: Any, at_us: int, is_handshake: bool) ->
             space.lo = value
     elif is_handshake:
         space.is_64 = np.uint8(1)
-        add_point_first(space, value, at_us)
+        add_span(space, value, value, at_us)
     space.start = value
     space.has_start = np.uint8(1)

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from apps.mptcp.engine.records import PacketRecords
+from apps.mptcp.engine.records import COLUMNS, PacketRecords
 
 RING: Final = 8
 
@@ -86,28 +86,41 @@ DELETED: Final = -2
 OBSERVERS_MAX: Final = 64
 
 
+# Columns of a packet that the loop over packets reads.
+PACKET: Final = np.dtype(
+    [
+        (name, COLUMNS[name])
+        for name in (
+            "at_us", "src_hi", "src_lo", "dst_hi", "dst_lo", "dsn", "data_ack", "seq", "ack", "payload_bytes", "has",
+            "ssn", "observer", "src_port", "dst_port", "map_bytes", "tcp_flags",
+        )
+    ],
+    align=True,
+)  # fmt: skip
+
+
 class Columns(NamedTuple):
-    """The columns of ``PacketRecords`` that the loop over packets reads."""
+    """The same as arrays."""
 
     at_us: NDArray[np.int64]
-    observer: NDArray[np.uint16]
     src_hi: NDArray[np.uint64]
     src_lo: NDArray[np.uint64]
     dst_hi: NDArray[np.uint64]
     dst_lo: NDArray[np.uint64]
-    src_port: NDArray[np.uint16]
-    dst_port: NDArray[np.uint16]
+    dsn: NDArray[np.uint64]
+    data_ack: NDArray[np.uint64]
     seq: NDArray[np.uint32]
     ack: NDArray[np.uint32]
-    tcp_flags: NDArray[np.uint8]
     payload_bytes: NDArray[np.uint32]
     has: NDArray[np.uint32]
-    dsn: NDArray[np.uint64]
     ssn: NDArray[np.uint32]
+    observer: NDArray[np.uint16]
+    src_port: NDArray[np.uint16]
+    dst_port: NDArray[np.uint16]
     map_bytes: NDArray[np.uint16]
-    data_ack: NDArray[np.uint64]
+    tcp_flags: NDArray[np.uint8]
 
 
 def columns(records: PacketRecords) -> Columns:
-    """Return the columns, each contiguous."""
-    return Columns(*(np.ascontiguousarray(getattr(records, name)) for name in Columns._fields))
+    """Return the columns, each contiguous, of the dtype that records promise."""
+    return Columns(*(np.ascontiguousarray(getattr(records, name), COLUMNS[name]) for name in Columns._fields))

@@ -37,6 +37,8 @@ class SubflowTable:
 
     def name_observers(self, seen: NDArray[np.uint16], *, is_sorted: bool = True) -> None:
         """Give each new observation point a bit; beyond 64 they share the last one."""
+        if len(seen) and is_sorted and seen.min() == seen.max():
+            seen = seen[:1]
         for observer in np.unique(seen).tolist() if is_sorted else seen.tolist():
             if self.observer_bits[observer] < 0:
                 self.observer_bits[observer] = min(len(self.observers), OBSERVERS_MAX - 1)
