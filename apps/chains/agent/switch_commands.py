@@ -2,11 +2,13 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 COMMAND_WITHIN_S: Final = 10.0
+_FAILED_LINE: Final = re.compile(r"Command failed -:(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,21 @@ async def run(argv: Sequence[str], text: str = "") -> tuple[int, str, str]:
     async with asyncio.timeout(COMMAND_WITHIN_S):
         out, error_text = await process.communicate(text.encode())
     return process.returncode or 0, out.decode(), " ".join(error_text.decode().split())
+
+
+async def run_batch(program: str, commands: list[str]) -> tuple[int, str]:
+    """Run commands of ``tc`` or ``bridge`` in one process, up to the first that is refused.
+
+    Returns its index and why it was refused; an empty text when none was.
+    """
+    if not commands:
+        return 0, ""
+    code, _, error = await run([program, "-batch", "-"], "\n".join(commands) + "\n")
+    if code == 0:
+        return 0, ""
+    line = _FAILED_LINE.search(error)
+    index = int(line[1]) - 1 if line else 0
+    return index, _FAILED_LINE.sub("", error).strip() or f"exit code {code}"
 
 
 async def run_json(argv: Sequence[str]) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from apps.chains.agent.switch_bpf import BpfClone
-from apps.chains.agent.switch_commands import Bridge, bridge_find, run, run_json
+from apps.chains.agent.switch_commands import Bridge, bridge_find, run_batch, run_json
 from apps.chains.agent.switch_nft import NftDup
 from apps.chains.agent.switch_openflow import OpenFlow
 from apps.chains.agent.switch_tc import TcMirred
@@ -70,11 +70,13 @@ class BridgeMdb:
         """
         held = await self.held()
         wanted = {(mac, port) for mac, ports in groups.items() for port in ports}
-        for mac, port in sorted(wanted - held):
-            if error := await self._change("add", mac, port):
-                raise InvalidInputError(f"groups.{mac}", f"the bridge refused port {port}: {error}")
-        for mac, port in sorted(held - wanted):
-            await self._change("del", mac, port)
+        added, removed = sorted(wanted - held), sorted(held - wanted)
+        commands = [self._command("add", *entry) for entry in added]
+        commands += [self._command("del", *entry) for entry in removed]
+        index, error = await run_batch("bridge", commands)
+        if error and index < len(added):
+            mac, port = added[index]
+            raise InvalidInputError(f"groups.{mac}", f"the bridge refused port {port}: {error}")
 
     async def held(self) -> set[tuple[str, str]]:
         """Return the (group, port) entries of ours that the bridge has."""
@@ -86,18 +88,15 @@ class BridgeMdb:
             if str(entry.get("grp", "")).startswith(OWN_PREFIX) and entry.get("state") == "permanent"
         }
 
-    async def _change(self, verb: str, mac: str, port: str) -> str:
-        argv = ["bridge", "mdb", verb, "dev", self._bridge.name, "port", port, "grp", mac, "permanent"]
-        code, _, error = await run(argv)
-        return "" if code == 0 else error or f"exit code {code}"
+    def _command(self, verb: str, mac: str, port: str) -> str:
+        return f"mdb {verb} dev {self._bridge.name} port {port} grp {mac} permanent"
 
     async def probe(self) -> str:
         """Return ``ok``, or why the kernel does not take link-layer groups."""
-        error = await self._change("add", PROBE_GROUP, self._bridge.ports[0])
-        if error:
-            return error
-        await self._change("del", PROBE_GROUP, self._bridge.ports[0])
-        return "ok"
+        port = self._bridge.ports[0]
+        commands = [self._command(verb, PROBE_GROUP, port) for verb in ("add", "del")]
+        _, error = await run_batch("bridge", commands)
+        return error or "ok"
 
 
 # Best first, with the reason; what a copy costs is measured by tests/benchmarks/chains_mirror.py.

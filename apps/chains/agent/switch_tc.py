@@ -5,19 +5,17 @@ actions of one filter follow each other, so the kernel's limit of four *nested* 
 gets the original. A group's frames bypass the bridge, so it does not learn their senders.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from apps.chains.agent.switch_commands import Bridge, FilterPlaces, filters_of, run
+from apps.chains.agent.switch_commands import Bridge, FilterPlaces, filters_of, run_batch
 from apps.chains.engine.steering import PROBE_GROUP, port_copies
 from nfvportal.lib.errors import InvalidInputError
 
 # Filters of ours have places of their own from here on; foreign ones are left alone wherever they are.
 PREF_FIRST: Final = 40_000
 PREF_END: Final = 49_000
-_FAILED_LINE: Final = re.compile(r"Command failed -:(\d+)")
 _LOAD_WORD, _LOAD_HALF, _JUMP_EQUAL, _RETURN = 32, 40, 21, 6
 _MATCH, _SHOT, _MISS, _CONTINUE = 0xFFFF_FFFF, 2, 0, 0xFFFF_FFFF
 
@@ -108,7 +106,9 @@ class TcMirred:
         for port in dict.fromkeys(port for port, _ in missing):
             await self._places.ensure(port)
         added = list(_placed(missing, taken))
-        index, error = await _batch([*(one.command() for one in added), *(one.removal() for one in surplus)])
+        index, error = await run_batch(
+            "tc", [*(one.command() for one in added), *(one.removal() for one in surplus)]
+        )
         if error and index < len(added):
             refused = added[index]
             at = f"groups.{refused.group}"
@@ -130,7 +130,7 @@ class TcMirred:
         targets = (port, *self._bridge.ports[1:2])
         await self._places.ensure(port)
         one = Filter(port, PROBE_GROUP, targets, PREF_END)
-        _, error = await _batch([one.command(), one.removal()])
+        _, error = await run_batch("tc", [one.command(), one.removal()])
         await self._places.leave()
         return error or "ok"
 
@@ -143,15 +143,3 @@ def _placed(
         pref = next(pref for pref in range(PREF_FIRST, PREF_END) if pref not in taken[port])
         taken[port].add(pref)
         yield Filter(port, group, targets, pref)
-
-
-async def _batch(commands: list[str]) -> tuple[int, str]:
-    """Run commands of ``tc`` in one process; return the index of the one that was refused and why, or no text."""
-    if not commands:
-        return 0, ""
-    code, _, error = await run(["tc", "-batch", "-"], "\n".join(commands) + "\n")
-    if code == 0:
-        return 0, ""
-    line = _FAILED_LINE.search(error)
-    index = int(line[1]) - 1 if line else 0
-    return index, _FAILED_LINE.sub("", error).strip() or f"exit code {code}"
