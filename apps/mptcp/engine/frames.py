@@ -84,7 +84,10 @@ class FrameDecoder:
             octets, frames[0], frames[1], frames[2], frames[3], frames[4],
             wide, words, halves, small, self._counts,
         )  # fmt: skip
-        return _rows_to_records(wide[:, :rows], words[:, :rows], halves[:, :rows], small[:, :rows], observer)
+        tables = (wide[:, :rows], words[:, :rows], halves[:, :rows], small[:, :rows])
+        if 2 * rows < count:  # whoever keeps the few rows shall not keep the room for all frames
+            tables = (tables[0].copy(), tables[1].copy(), tables[2].copy(), tables[3].copy())
+        return _rows_to_records(*tables, observer)
 
     @property
     def frame_count(self) -> int:

@@ -2,10 +2,12 @@
 
 from itertools import product
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from apps.mptcp.engine.frames import FrameDecoder
 from apps.mptcp.engine.records import Has, address_halves
 from tests.mptcp.engine.decoder_twin import Frame, Row, row_of
 from tests.mptcp.engine.decoding import decode_frames, twin_rows
@@ -211,3 +213,15 @@ def test_a_packet_cut_at_every_length_like_the_twin(frame: Frame) -> None:
 def test_a_frame_says_the_same_alone_and_among_others(frame: Frame) -> None:
     alone = row_of(frame)
     assert decode_frames([frame] * 3)[0] == ([alone] * 3 if alone else [])
+
+
+def test_few_rows_of_many_frames_keep_no_room_for_all() -> None:
+    plain, syn = make.frame(make.Segment()), make.frame(make.Segment(flags=make.SYN))
+    data = np.frombuffer(plain * 99 + syn, np.uint8)
+    table = np.zeros((5, 100), np.int64)
+    table[0] = np.arange(100) * len(plain)
+    table[1:3], table[3] = len(plain), 1
+    records = FrameDecoder().decode(data, table)
+    assert (len(records), records.tcp_flags.tolist()) == (1, [make.SYN])
+    assert records.seq.base is not None
+    assert records.seq.base.nbytes < 100
