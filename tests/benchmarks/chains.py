@@ -17,6 +17,7 @@ from apps.chains.engine.traffic_split import Refused, proportional_split, tail_s
 from nfvportal.bench.rows import BenchOptions, Row
 from tests.benchmarks.chains_differential import differential_rows
 from tests.benchmarks.chains_mirror import mirror_rows
+from tests.benchmarks.chains_placement import placement_rows
 from tests.benchmarks.chains_plane import plane_rows
 from tests.benchmarks.chains_planner import planner_rows
 from tests.benchmarks.chains_proof import proof_rows
@@ -42,7 +43,7 @@ def run(options: BenchOptions) -> Sequence[Row]:
         *random_rows(options),
         split_row(options),
     ]
-    rows += [*planner_rows(options), *differential_rows(options)]
+    rows += [*planner_rows(options), *placement_rows(options), *differential_rows(options)]
     return [*rows, *step_rows(options), *mirror_rows(options), *plane_rows(options), *proof_rows(options)]
 
 

@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 
 from apps.chains.engine.placement import Kind, PlacementTask, Terms, Ways
 from apps.chains.engine.placement_instances import in_system
+from apps.chains.engine.placement_solver import quiet_solver
 from apps.chains.engine.placement_tail import plumbing_us
 
 Values = NDArray[np.float64]
@@ -159,9 +160,7 @@ class _Program:
     known: set[tuple[int, tuple[int, ...]]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.solver = highspy.Highs()  # type: ignore[no-untyped-call]  # highspy's own
-        self.solver.silent()
-        self.solver.setOptionValue("threads", 1)
+        self.solver = quiet_solver()
         relaxation, infinite = self.relaxation, highspy.kHighsInf
         for limit in relaxation.capacity:
             self.solver.addRow(-infinite, float(limit), 0, np.array([], dtype=np.int32), np.array([]))

@@ -45,5 +45,9 @@ export const apply = (planId) => call("POST", `${BASE}/plans/${part(planId)}/app
 export const planGet = (planId) => call("GET", `${BASE}/plans/${part(planId)}/`);
 export const plansOf = async (name) => rowsOf(await call("GET", `${BASE}/plans/?chain=${part(name)}`));
 
+export const place = (body) => call("POST", `${BASE}/placements/`, body);
+export const placements = async () => rowsOf(await call("GET", `${BASE}/placements/?page_size=20`));
+export const placementGet = (id) => call("GET", `${BASE}/placements/${part(id)}/`);
+
 export const jobGet = (id) => call("GET", `/api/v1/jobs/${part(id)}/`);
 export const jobCancel = (id) => call("POST", `/api/v1/jobs/${part(id)}/cancel/`);
