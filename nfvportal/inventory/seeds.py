@@ -22,7 +22,7 @@ KINDS: dict[NodeKind, DeviceKind] = {
 }
 
 # TABLE: seeds of the apps, run in this order after the inventory's own.
-APP_SEEDS = ("apps.wan.seeds:seed_demo", "apps.chains.seeds:seed_demo")
+APP_SEEDS = ("apps.wan.seeds:seed_demo", "apps.chains.seeds:seed_demo", "apps.mptcp.seeds:seed_demo")
 
 
 def seed_demo(agents_dir: Path, topology_names: str = "branch") -> None:

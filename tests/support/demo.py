@@ -24,6 +24,7 @@ SEEDED = (
         "inventory_link",
         "inventory_desiredstate",
     ),
+    *("mptcp_associationdomain", "mptcp_observer"),
     *("chains_nftype", "chains_chain", "chains_chainrevision"),
     *("wan_sitepair", "wan_wanlink", "wan_virtualsubnet", "wan_mapepoch", "events_event", "audit_auditentry"),
 )
