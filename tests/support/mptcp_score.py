@@ -96,7 +96,7 @@ def score(groups: Iterable[Iterable[Found]], truth: Truth) -> Score:
         recall=right / wanted if wanted else 1.0,
         precision=right_of_all / claimed if claimed else 1.0,
         exact_ratio=exact / len(true) if true else 1.0,
-        unseen_ratio=1 - len(seen) / truth.count,
+        unseen_ratio=(truth.count - len(seen)) / truth.count,
         sampled_unseen_count=len(sampled - seen),
         recall_of_sampled=right_of_all / wanted_of_all if wanted_of_all else 1.0,
         pair_count=wanted,

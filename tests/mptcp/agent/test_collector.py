@@ -139,7 +139,9 @@ def test_a_slow_collector_counts_what_the_kernel_drops() -> None:
 def test_a_port_that_is_taken_is_named() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken_by:
         taken_by.bind(("127.0.0.1", 4739))
-        with pytest.raises(InvalidInputError, match=r"ipfix_port: 4739 at 127\.0\.0\.1 cannot be listened at"):
+        with pytest.raises(
+            InvalidInputError, match=r"ipfix_port: 4739 at 127\.0\.0\.1 cannot be listened at"
+        ):
             asyncio.run(Collector(Context()).apply(SPEC))
     # The other port was given back.
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
