@@ -38,9 +38,15 @@ SECONDS_MAX: Final = 1 << 42  # 139 000 years; keeps microseconds within 63 bits
 
 
 @inlined
+def u8(b: Octets, p: int) -> int:
+    """Return one byte; the sum makes it a signed word for the compiler, an exact number for the interpreter."""
+    return 0 + int(b[np.uint64(p)])
+
+
+@inlined
 def le16(b: Octets, p: int) -> int:
-    """Return two bytes, the low one first; the sum makes it a signed word for the compiler."""
-    return 0 + int(b[p]) | (0 + int(b[p + 1])) << 8
+    """Return two bytes, the low one first."""
+    return u8(b, p) | u8(b, p + 1) << 8
 
 
 @inlined
@@ -48,7 +54,7 @@ def word(b: Octets, p: int, is_little: bool) -> int:
     """Return four bytes in the file's order."""
     if is_little:
         return le16(b, p) | le16(b, p + 2) << 16
-    return (0 + int(b[p])) << 24 | (0 + int(b[p + 1])) << 16 | (0 + int(b[p + 2])) << 8 | (0 + int(b[p + 3]))
+    return u8(b, p) << 24 | u8(b, p + 1) << 16 | u8(b, p + 2) << 8 | u8(b, p + 3)
 
 
 def new_state() -> Integers:
