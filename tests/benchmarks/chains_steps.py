@@ -15,7 +15,7 @@ from apps.chains.engine.hybrid import Node
 from apps.chains.engine.operators import Operator, OperatorKind
 from apps.chains.engine.shim import Shim, shim_encode
 from nfvportal.bench.rows import BenchOptions, Row, format_table
-from tests.benchmarks.chains_plane import ONE, beside, chain_of, frames_of
+from tests.benchmarks.chains_plane import ONE, beside, chain_of, frames_of, row_of
 from tests.support.rack import Run
 
 PACKETS, QUICK_PACKETS = 20_000, 2_000
@@ -27,6 +27,8 @@ MERGE_GOAL_US = 4.1
 
 class _Sink:
     """Takes the place of a network function: what comes in is gone."""
+
+    is_recoverable = True
 
     def __init__(self) -> None:
         self.items: list[Item] = []
@@ -97,6 +99,26 @@ def merge_us(frames: Sequence[bytes]) -> float:
     return took_us
 
 
+def block_us(frames: Sequence[bytes]) -> float:
+    """Return what a block of three on this server costs the forwarder more than the three in a row."""
+
+    def through(root: Node) -> float:
+        steps = Steps(root, BRANCHES)
+        first = steps.run.by_id[steps.run.spec.table.first]
+        items = steps.items(frames)
+
+        def work() -> None:
+            for item in items:
+                steps.plane.execute(steps.run, first, item, 0)
+            for sink in steps.sinks:
+                for item in sink.items:
+                    steps.plane.leave_nf(item)
+
+        return _us_per_packet(work, len(frames))
+
+    return through(beside(BRANCHES)) - through(row_of(BRANCHES))
+
+
 def arrive_us(frames: Sequence[bytes]) -> float:
     """Return what it costs to take a frame from the wire and hand its packet to a network function."""
     steps = Steps(beside(BRANCHES), BRANCHES)
@@ -121,6 +143,7 @@ def step_rows(options: BenchOptions) -> list[Row]:
     steps: dict[str, tuple[Callable[[Sequence[bytes]], float], float | None]] = {
         "mirror to 3 branches": (mirror_us, None),
         "merge of 3 branches": (merge_us, MERGE_GOAL_US),
+        "block of 3 beyond a row": (block_us, None),
         "frame from the wire": (arrive_us, None),
     }
     found: dict[str, list[float]] = {name: [] for name in steps}
