@@ -97,7 +97,7 @@ class Both:
                     self.machine.pass_marker(number), self.twin.pass_marker(entered_count), has_passed=False
                 )
         else:
-            self.now_us += 60
+            self.now_us += TIMEOUT_US // 2
             self._compare(self.machine.expire(self.now_us), self.twin.expire(self.now_us), has_passed=False)
         assert self.machine.counters == +self.twin.counters
         assert self.machine.depth == len(self.twin.inside())
