@@ -5,8 +5,8 @@
 | ``openflow`` | groups of a switch that speaks OpenFlow 1.3, see ``switch_openflow`` | |
 | ``bridge_mdb`` | entries of link-layer groups in the bridge's multicast database | |
 | ``bpf_clone`` | a program of ours on each port, see ``switch_bpf`` | |
-| ``tc_mirred`` | filters of traffic control on each port, see ``switch_tc`` | |
 | ``nft_dup`` | a table of nftables on each port, see ``switch_nft`` | |
+| ``tc_mirred`` | filters of traffic control on each port, see ``switch_tc`` | |
 | ``bridge_flood`` | the bridge copies frames to unknown groups to all ports | servers ignore what is not theirs |
 """
 
@@ -99,8 +99,10 @@ class BridgeMdb:
         return error or "ok"
 
 
-# Best first, with the reason; what a copy costs is measured by tests/benchmarks/chains_mirror.py.
-PREFERENCE: Final = (BridgeMdb, BpfClone, TcMirred, NftDup)
+# Best first. A copy costs about the same by all four (tests/benchmarks/chains_mirror.py), so other reasons decide: the
+# bridge's own database lets the bridge learn who sends; a program survives ``nft flush ruleset``, which a restart of
+# the device's firewall does; filters of traffic control are passed one by one, by frames of no group as well.
+PREFERENCE: Final = (BridgeMdb, BpfClone, NftDup, TcMirred)
 DRIVERS: Final = (OpenFlow.name, *(kind.name for kind in PREFERENCE), BridgeFlood.name)
 # Where Open vSwitch listens for whoever manages its bridges on the same device.
 OVS_DIRECTORY: Final = Path("/run/openvswitch")

@@ -160,6 +160,17 @@ def test_tables_of_others_stay() -> None:
 
 
 @in_namespace
+def test_a_bridge_that_keeps_no_groups_is_helped_by_the_next_driver() -> None:
+    make_bridge()
+    sh("ip link set br0 type bridge mcast_snooping 0")
+    driver, probed = asyncio.run(choose_driver())
+    assert probed["bridge_mdb"] != "ok"
+    assert driver.name == next(name for name in NAMES if probed[name] == "ok")
+    apply(driver, {GROUP: {"p2", "p4"}})
+    assert Ends().members(GROUP) == {"p2", "p4"}
+
+
+@in_namespace
 def test_each_probe_answers_and_leaves_nothing() -> None:
     make_bridge()
     before = rules()
