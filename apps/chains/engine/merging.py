@@ -172,7 +172,7 @@ class Released(NamedTuple):
 
 # What waits in a branch: packet id, packet, the classifier's time, time of arrival, who dropped it. A bare tuple:
 # a named one would cost as much as all the rest of a push.
-_Entry = tuple[int, Packet | None, int, int, int]
+Entry = tuple[int, Packet | None, int, int, int]
 
 
 class Merger:
@@ -213,7 +213,7 @@ class Merger:
         self.conflict_by: Counter[int] = Counter()
         self.depth = 0
         self.last_id = -1
-        self._queues: tuple[deque[_Entry], ...] = tuple(deque() for _ in range(rule.branch_count))
+        self._queues: tuple[deque[Entry], ...] = tuple(deque() for _ in range(rule.branch_count))
 
     def push(
         self,
@@ -249,6 +249,21 @@ class Merger:
             released.append(self._give_up())
             self._decide_ready(released)
         return released
+
+    def decide(self, entries: Sequence[Entry]) -> list[Released]:
+        """Return what is decided about a packet that all branches have delivered, past the table.
+
+        For blocks whose branches neither lose nor reorder; whoever calls it never calls ``push``. A packet older than
+        the newest decided is late, as in ``push``.
+
+        Args:
+            entries: one per branch, all of one packet.
+        """
+        packet_id = entries[0][0]
+        if packet_id <= self.last_id:
+            self.counters["late"] += len(entries)
+            return []
+        return [self._fuse(packet_id, entries)]
 
     def expire(self, now_us: int) -> list[Released]:
         """Return what is decided because a branch was silent for too long."""
@@ -298,6 +313,9 @@ class Merger:
     def _merge(self, packet_id: int) -> Released:
         entries = [queue.popleft() for queue in self._queues]
         self.depth -= len(entries)
+        return self._fuse(packet_id, entries)
+
+    def _fuse(self, packet_id: int, entries: Sequence[Entry]) -> Released:
         self.last_id = packet_id
         at_us = entries[0][2]
         packets = [entry[1] for entry in entries if entry[1] is not None]
