@@ -1,17 +1,19 @@
 """The identity proxy around real foreign functions, in namespaces of their own."""
 
+import asyncio
 import os
 import re
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import wraps
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from apps.chains.agent import foreign_space, foreign_worker, worker_start
+from apps.chains.agent import foreign_space, foreign_worker, server, worker_start
 from apps.chains.agent.foreign_programs import PROGRAMS, foreign_nfs_check
 from apps.chains.agent.foreign_space import FRAME_MIN, MARKER_TYPE, Space
 from apps.chains.agent.foreign_worker import DONE_EVERY
@@ -27,6 +29,7 @@ from apps.chains.engine.protocols import TCP, UDP
 from apps.chains.engine.traffic_mix import TrafficMix, TrafficSource
 from nfvportal.lib.errors import InvalidInputError
 from tests.chains.agent.foreign_bed import OPEN, RULESET, TWIN, Bed, Delaying, Unchecked, use_program
+from tests.chains.agent.switch_bed import Context, make_bridge
 from tests.nfvportal.agent.in_namespace import in_namespace
 from tests.support.foreign import ADDRESS_RULES, ADDRESS_TWIN, BridgedTwin, missing_tool
 from tests.support.waiting import wait_until
@@ -432,6 +435,41 @@ def test_settings_are_checked_without_the_program_too() -> None:
     with pytest.raises(InvalidInputError, match=r"params\.rules: is unknown"):
         check_nf(NfSpec("c/fw", "nftables", {"rules": []}, 1, {}))
     check_nf(NfSpec("c/fw", "nftables", {"ruleset": OPEN}, 1, {}))
+
+
+@with_tool("nft")
+def test_a_server_says_applied_when_its_proxies_run() -> None:
+    make_bridge(("p1",))
+    spec: dict[str, Any] = {
+        "fabric": "e1",
+        "paths": [],
+        "nfs": [
+            {
+                "instance": "c/fw",
+                "type": "nftables",
+                "params": {"ruleset": OPEN},
+                "path": 1,
+                "indexes": {"1": 0},
+            }
+        ],
+    }
+
+    async def applied(patience_s: float) -> Mapping[str, Any]:
+        server.PROXIES_WITHIN_S = patience_s  # type: ignore[misc]
+        role = server.Server(Context())  # type: ignore[arg-type]
+        try:
+            await role.apply(spec)
+            return role.snapshot()
+        finally:
+            await role.close()
+
+    assert asyncio.run(applied(20.0))["nfs"]["c/fw"]["drops_known_by"] == "markers"
+    with pytest.raises(InvalidInputError, match=r"c/fw did not within 0 s"):
+        asyncio.run(applied(0.0))
+    broken = {**spec["nfs"][0], "params": {"ruleset": OPEN.replace("policy", "polcy")}}
+    spec["nfs"] = [broken]
+    with pytest.raises(InvalidInputError, match=r"nfs\[0\]\.params\.ruleset: line 3, column"):
+        asyncio.run(applied(20.0))
 
 
 @with_tool("nft")
