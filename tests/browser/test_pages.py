@@ -10,12 +10,12 @@ from tests.browser.watch import WatchedPage, watched_page
 from tests.support.whole_portal import WholePortal
 
 CONTRAST = (Path(__file__).parent / "contrast.js").read_text()
-LIVE_PAGES = {"/": "Overview", "/wan/": "WAN", "/chains/": "Chains", "/jobs/": "Jobs"}
+LIVE_PAGES = {"/": "Overview", "/wan/": "WAN", "/chains/": "Chains", "/mptcp/": "MPTCP", "/jobs/": "Jobs"}
 PAGES = {
     **LIVE_PAGES,
     "/tokens/": "API tokens",
     "/audit/": "Audit log",
-    "/mptcp/": "MPTCP",
+    "/mptcp/upload/": "Upload a capture",
     "/cluster/": "Cluster",
 }
 LOOKS = [("light", 1400), ("dark", 1400), ("light", 360), ("dark", 360)]

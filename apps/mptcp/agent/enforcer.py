@@ -79,8 +79,9 @@ def _flow(field: str, item: object) -> Flow:
         a, b = ip_address(item[0]), ip_address(item[2])
     except ValueError as error:
         raise InvalidInputError(field, "must hold two IP addresses") from error
-    if a.version != b.version or not isinstance(item[0], str) or not isinstance(item[2], str):
-        raise InvalidInputError(field, "must hold two addresses of one version, as text")
+    is_plain = all(isinstance(text, str) and "%" not in text for text in (item[0], item[2]))
+    if a.version != b.version or not is_plain:  # a scope could hold anything, and become a command of nft
+        raise InvalidInputError(field, "must hold two addresses of one version, as text and without a scope")
     return str(a), _whole(field, item[1], 65535), str(b), _whole(field, item[3], 65535)
 
 

@@ -1,0 +1,173 @@
+"""The pages of Multipath TCP: upload with progress to the picture, one connection in both themes, keyboard alone."""
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.conftest import USER_PASSWORD
+from tests.browser.test_pages import assert_fits_and_reads
+from tests.browser.test_wan import press_until_focused
+from tests.browser.watch import WatchedPage, watched_page
+from tests.support.mptcp_scene import capture_of, whole
+from tests.support.whole_portal import WholePortal
+
+READ_WITHIN_MS = 120_000  # a worker's first capture compiles the decoder
+LOOKS = [("light", 1400), ("dark", 1400), ("light", 360), ("dark", 360)]
+
+
+@pytest.fixture(scope="module")
+def capture_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A capture of two connections, of three subflows and of one."""
+    path = tmp_path_factory.mktemp("captures") / "two connections.pcap"
+    path.write_bytes(capture_of([*whole(1, data_count=300), *whole(2, subflow_count=1)]))
+    return path
+
+
+def upload(page: Page, path: Path) -> None:
+    """Upload by the form and wait for the capture's page."""
+    page.get_by_label("Capture file").set_input_files(path)
+    page.get_by_role("button", name="Upload and read").click()
+    page.wait_for_url(re.compile(r"/mptcp/captures/\d+/"), timeout=READ_WITHIN_MS)
+
+
+@pytest.fixture
+def read_capture(watched: WatchedPage, admin_page: Page, capture_path: Path) -> Page:
+    """The page of a capture that was read."""
+    watched.open("/mptcp/upload/")
+    upload(admin_page, capture_path)
+    expect(admin_page.locator("#verdict .state")).to_have_text("ready", timeout=READ_WITHIN_MS)
+    return admin_page
+
+
+def test_upload_leads_to_the_picture(read_capture: Page, capture_path: Path) -> None:
+    page = read_capture
+    expect(page.get_by_role("heading", level=1)).to_have_text(capture_path.name)
+    expect(page.locator("#verdict .verdict-words")).to_contain_text(
+        "1 connections with several subflows, 2 in all"
+    )
+    expect(page.locator("#connections tr")).to_have_count(1)
+    picture = page.locator("#picture")
+    expect(picture).to_have_attribute("data-traces", "3")
+    expect(picture.locator(".scatterlayer .trace")).to_have_count(3)
+    expect(page.locator("#picture-legend li")).to_have_count(3)
+    expect(page.locator("#report")).to_contain_text("pcap")
+
+
+def test_progress_is_shown_and_garbage_is_told(
+    admin_page: Page, watched: WatchedPage, tmp_path: Path
+) -> None:
+    garbage = tmp_path / "notes.pcap"
+    garbage.write_text("no capture at all\n" * 1000)
+    watched.open("/mptcp/upload/")
+    admin_page.get_by_label("Capture file").set_input_files(garbage)
+    admin_page.get_by_role("button", name="Upload and read").click()
+    expect(admin_page.locator('[data-step="send"] .state')).to_have_text("sent")
+    expect(admin_page.get_by_role("alert")).to_contain_text("neither pcap nor pcapng", timeout=READ_WITHIN_MS)
+    expect(admin_page.get_by_role("button", name="Upload and read")).to_be_enabled()
+
+
+def test_file_that_is_too_large_is_told_before_it_is_sent(
+    admin_page: Page, watched: WatchedPage, capture_path: Path
+) -> None:
+    watched.open("/mptcp/upload/")
+    admin_page.locator("#upload").evaluate("(form) => { form.dataset.maxBytes = '1000'; }")
+    admin_page.get_by_label("Capture file").set_input_files(capture_path)
+    admin_page.get_by_role("button", name="Upload and read").click()
+    expect(admin_page.get_by_role("alert")).to_contain_text("at most")
+    expect(admin_page.locator("#progress")).to_be_hidden()
+
+
+@pytest.mark.parametrize(("scheme", "width"), LOOKS)
+def test_connection_page_reads_in_both_themes_wide_and_narrow(
+    read_capture: Page, browser: Browser, portal: WholePortal, scheme: str, width: int
+) -> None:
+    address = read_capture.locator("#connections a").first.get_attribute("href")
+    assert address
+    options = {"color_scheme": scheme, "viewport": {"width": width, "height": 900}}
+    with watched_page(browser, portal.url, **options) as watched:
+        watched.log_in("admin", portal.password, then=address)
+        page = watched.page
+        expect(page.locator("#subflows tr")).to_have_count(3)
+        expect(page.locator("#evidence tr")).to_have_count(2)
+        expect(page.locator("#evidence tr").first).to_contain_text("token of a join")
+        expect(page.locator("#picture")).to_have_attribute("data-traces", "3")
+        expect(page.locator("#live-status .state")).to_have_text("live")
+        assert_fits_and_reads(page, address)
+        page.keyboard.press("t")
+        assert_fits_and_reads(page, address)
+        for path in ("/mptcp/", "/mptcp/upload/", read_capture.url.replace(portal.url.rstrip("/"), "")):
+            watched.open(path)
+            expect(page.locator("#live-status .state")).to_have_text("live")
+            assert_fits_and_reads(page, path)
+
+
+def test_keyboard_alone_from_list_to_connection_and_its_direction(
+    admin_page: Page, watched: WatchedPage, capture_path: Path
+) -> None:
+    page = admin_page
+    watched.open("/mptcp/")
+    press_until_focused(page, page.get_by_role("link", name="Upload a capture").first)
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/mptcp/upload/")
+    # The file dialog is the browser's own; what it answers is put in.
+    page.get_by_label("Capture file").set_input_files(capture_path)
+    press_until_focused(page, page.get_by_role("button", name="Upload and read"))
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile(r"/mptcp/captures/\d+/"), timeout=READ_WITHIN_MS)
+    press_until_focused(page, page.locator("#connections a").first)
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile(r"/mptcp/connections/\d+/"))
+    expect(page.locator("#picture")).to_have_attribute("data-traces", "3")
+    press_until_focused(page, page.get_by_label("Direction"))
+    page.keyboard.press("ArrowDown")
+    expect(page.locator("#picture")).to_contain_text("No data was seen in this direction")
+
+
+def test_search_finds_by_address_and_token(read_capture: Page, watched: WatchedPage) -> None:
+    page = read_capture
+    token = page.locator("#connections .tokens").first.inner_text().split()[0]
+    watched.open("/mptcp/")
+    expect(page.locator("#live-status .state")).to_have_text("live")
+    page.keyboard.press("/")
+    search = page.get_by_role("searchbox", name="Address or token")
+    expect(search).to_be_focused()
+    for text in (token, "10.1.2.2"):
+        search.fill(text)
+        search.press("Enter")
+        expect(page.locator("#connections tr").first).to_contain_text("10.1.1.2")
+        expect(page.locator("#shown")).to_contain_text("found")
+    search.fill("10.255.0.9")
+    search.press("Enter")
+    expect(page.locator("#connections-none")).to_be_visible()
+
+
+def test_block_asks_for_a_reason_and_undo_ends_it(read_capture: Page, watched: WatchedPage) -> None:
+    page = read_capture
+    page.locator("#connections a").first.click()
+    expect(page.locator("#subflows tr")).to_have_count(3)
+    page.get_by_role("button", name="Block this connection").click()
+    dialog = page.get_by_role("dialog", name="Block this connection?")
+    expect(dialog.locator(".confirm-words")).to_contain_text("All 3 subflows")
+    dialog.get_by_label("Reason").fill("seen by a test")
+    dialog.get_by_role("button", name="Block", exact=True).click()
+    expect(dialog).to_be_hidden()
+    expect(page.locator("#verdict .state")).to_have_text("blocked")
+    row = page.get_by_role("row", name="seen by a test")
+    expect(row).to_contain_text("gw-a")
+    row.get_by_role("button", name="Undo").click()
+    expect(page.locator("#verdict .state")).not_to_have_text("blocked")
+    expect(row).to_contain_text("undone")
+
+
+def test_viewer_may_look_and_not_decide(read_capture: Page, browser: Browser, portal: WholePortal) -> None:
+    address = read_capture.locator("#connections a").first.get_attribute("href")
+    assert address
+    with watched_page(browser, portal.url) as watched:
+        watched.log_in("vera", USER_PASSWORD, then=address)
+        expect(watched.page.locator("#subflows tr")).to_have_count(3)
+        expect(watched.page.locator("#block, #delete")).to_have_count(0)
+        watched.open("/mptcp/")
+        expect(watched.page.locator("#connections-loading")).to_be_hidden()
+        expect(watched.page.get_by_role("link", name="Upload a capture")).to_have_count(0)
