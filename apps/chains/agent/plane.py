@@ -8,10 +8,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from apps.chains.agent.local_blocks import Join, local_merge
 from apps.chains.agent.specs import PathSpec
 from apps.chains.agent.worker_link import DROPPED_HERE, Item, WorkerLink
 from apps.chains.engine.hybrid import Copy
-from apps.chains.engine.merging import Entry, Merger, Released
+from apps.chains.engine.merging import Merger, Released
 from apps.chains.engine.operators import Hop, Operator, OperatorKind
 from apps.chains.engine.packet import UnreadPacket, parse
 from apps.chains.engine.shim import DROPPED_BY_UNKNOWN, Malformed, Shim, ShimFlag, shim_decode, shim_encode
@@ -40,7 +41,7 @@ class PathRun:
         # Of merges: from the first branch to the last.
         self.waits_us: dict[int, list[float]] = {operator.id: [] for operator in spec.table.operators}
         self.mergers: dict[int, Merger] = {}
-        # Mirror -> merge of a block that lies on this server altogether, see ``Join``.
+        # Mirror -> merge of a block that lies on this server altogether, see ``local_blocks``.
         self.blocks: dict[int, Operator | None] = {}
 
     def merger(self, operator: Operator) -> Merger:
@@ -51,21 +52,6 @@ class PathRun:
             merger = Merger(operator.merge, timeout_us=self.spec.timeout_us, is_checked=self.spec.is_checked)
             self.mergers[operator.id] = merger
         return merger
-
-
-class Join:
-    """One packet in a block on one server, behind network functions that answer every packet, and in order.
-
-    Nothing can be lost or overtaken there, so the branches' answers are counted down; the merge's table is for what
-    comes over the wire or from network functions that are not ours.
-    """
-
-    __slots__ = ("items", "left", "merge")
-
-    def __init__(self, merge: Operator, item: Item, branch_count: int) -> None:
-        self.merge = merge
-        self.left = branch_count
-        self.items = [item] * branch_count
 
 
 class Plane:
@@ -220,8 +206,10 @@ class Plane:
             counters["out"] += 1
         if item.is_traced:
             self._trace(run, operator, item)
-        block = run.blocks[operator.id] if operator.id in run.blocks else self._block(run, operator)
-        join = None if block is None else Join(block, item, len(hops))
+        if operator.id not in run.blocks:
+            run.blocks[operator.id] = local_merge(run.spec, self.name, self.links, operator)
+        block = run.blocks[operator.id]
+        join = Join(block, block.merge, item) if block is not None and block.merge is not None else None
         headers: bytes | None = None
         counters["out"] += len(hops)
         for hop in hops:
@@ -235,43 +223,25 @@ class Plane:
                 counters["copy"] += 1
             self.forward(run, hop, copy)
 
-    def _block(self, run: PathRun, mirror: Operator) -> Operator | None:
-        """Find the merge of a mirror whose packets need no table, and remember the answer."""
-        merges = {self._end_of_branch(run, hop.operator) for hop in mirror.next}
-        found = run.by_id[merges.pop() or 0] if len(merges) == 1 and None not in merges else None
-        is_whole = (
-            found is not None and found.merge is not None and found.merge.branch_count == len(mirror.next)
-        )
-        if not is_whole or mirror.server != self.name or mirror.id in run.spec.groups:
-            # Of a block over several servers, this may be the local part of the mirror.
-            found = None
-        run.blocks[mirror.id] = found
-        return found
-
-    def _end_of_branch(self, run: PathRun, first: int) -> int | None:
-        """Return the merge behind network functions of ours on this server; ``None`` where anything else is between."""
-        operator = run.by_id[first]
-        while operator.kind is NF:
-            assert operator.nf_index is not None
-            link = self.links.get((run.spec.path, run.spec.epoch, operator.nf_index))
-            if operator.server != self.name or link is None or not link.is_recoverable:
-                return None
-            operator = run.by_id[operator.next[0].operator]
-        is_here = operator.kind is MERGE and operator.server == self.name and operator.id != first
-        return operator.id if is_here else None
-
     def _join(self, run: PathRun, join: Join) -> None:
         """Merge a packet that all branches have answered."""
         merge, started_ns = join.merge, time.monotonic_ns()
-        run.counters[merge.id]["in"] += len(join.items)
-        entries: list[Entry] = []
-        for item in join.items:
-            packet = None if item.data is None else UnreadPacket(item.data, item.is_header_only)
-            entries.append((item.packet_id, packet, item.at_us, item.entered_ns // 1000, item.dropped_by))
-        if join.items[0].is_traced:
-            self._traced_merges.add((id(run), merge.id, join.items[0].packet_id))
-        if released := run.merger(merge).decide(entries):
-            self._release(run, merge, released, started_ns)
+        counters, merger = run.counters[merge.id], run.merger(merge)
+        counters["in"] += len(join.items)
+        base = join.alike()
+        if base is None:
+            if join.items[0].is_traced:
+                self._traced_merges.add((id(run), merge.id, join.items[0].packet_id))
+            if released := merger.decide(join.entries()):
+                self._release(run, merge, released, started_ns)
+        elif merger.decide_alike(base.packet_id):
+            counters["out"] += 1
+            if len(run.waits_us[merge.id]) < LATENCIES_MAX:
+                first_ns = min(item.entered_ns for item in join.items)
+                run.waits_us[merge.id].append((started_ns - first_ns) // 1000)
+                run.latencies_us[merge.id].append((time.monotonic_ns() - started_ns) / 1000)
+            base.join = None
+            self.forward(run, merge.next[0], base)
 
     def _merge(self, run: PathRun, operator: Operator, item: Item, branch: int) -> None:
         packet = None if item.data is None else UnreadPacket(item.data, item.is_header_only)

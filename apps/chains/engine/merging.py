@@ -265,6 +265,15 @@ class Merger:
             return []
         return [self._fuse(packet_id, entries)]
 
+    def decide_alike(self, packet_id: int) -> bool:
+        """Count a packet as merged that ``decide`` would return unchanged; return whether it goes on, not late."""
+        if packet_id <= self.last_id:
+            self.counters["late"] += self.rule.branch_count
+            return False
+        self.last_id = packet_id
+        self.counters[Fate.MERGED] += 1
+        return True
+
     def expire(self, now_us: int) -> list[Released]:
         """Return what is decided because a branch was silent for too long."""
         released: list[Released] = []
