@@ -21,7 +21,7 @@ SIGNATURES = {"signatures": [{"name": "attack", "pattern": "attack"}]}
 TEXTS = (
     b"GET /news HTTP/1.1\r\nHost: ads.example\r\n\r\n",
     b"an attack, by its signature",
-    *(b"GET /%d HTTP/1.1\r\nHost: www.example\r\n\r\n" % number for number in range(100)),
+    *(b"GET /%d HTTP/1.1\r\nHost: www.example\r\n\r\n" % number for number in range(30)),
 )
 MIX = TrafficMix(flow_count=200, texts=TEXTS, odd_ratio=0.02)
 
