@@ -1,5 +1,6 @@
 """The page of placements: started by an operator, read by all, again without moving anything."""
 
+import re
 from collections.abc import Callable
 
 from playwright.sync_api import Browser, Page, expect
@@ -45,7 +46,7 @@ def test_a_placement_is_started_read_and_made_again(
     admin_page.locator("#place").click()
     expect(admin_page.locator("#older tr")).to_have_count(2, timeout=JOB_MS)
     expect(admin_page.locator("#verdict .verdict-words")).to_contain_text(
-        "0 of 1\u202f024 flow buckets moved"
+        re.compile(r" 0 of [\d\u202f]+ flow buckets moved")
     )
 
 

@@ -20,9 +20,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import highspy
+import numpy as np
 
-from apps.chains.engine.placement import Kind, PlacementTask, Terms, Way, Ways
+from apps.chains.engine.placement import Kind, Placement, PlacementTask, Terms, Way, Ways
 from apps.chains.engine.placement_instances import LATENCY_SLACK
+from apps.chains.engine.placement_solver import quiet_solver
 from apps.chains.engine.placement_tail import plumbing_us
 
 # Points where the number of packets in an instance is touched by a line.
@@ -48,7 +50,7 @@ class _Model:
     task: PlacementTask
     limits: Sequence[float]
     askers: Sequence[int]
-    solver: highspy.Highs = field(default_factory=highspy.Highs)
+    solver: highspy.Highs = field(default_factory=quiet_solver)
     admitted: dict[int, Any] = field(default_factory=dict)
     share: dict[tuple[int, int, int], Any] = field(default_factory=dict)
     entered: dict[tuple[int, int, int], Any] = field(default_factory=dict)
@@ -57,11 +59,12 @@ class _Model:
     inside: dict[tuple[str, int, int], Any] = field(default_factory=dict)
     kinds: dict[str, Kind] = field(default_factory=dict)
     users: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
+    used: dict[tuple[int, int, int, int], Any] = field(default_factory=dict)
+    least: dict[str, int] = field(default_factory=dict)
     is_cut: bool = False
+    hint: dict[int, float] = field(default_factory=dict)
 
     def build(self) -> None:
-        self.solver.silent()
-        self.solver.setOptionValue("threads", 1)
         self.solver.setOptionValue("mip_rel_gap", 0.0)
         self.solver.setOptionValue("mip_abs_gap", _TINY)
         for number in self.askers:
@@ -99,7 +102,7 @@ class _Model:
         needed = 0.0
         for number, nf in self.users[key]:
             needed += 2 * self._unit(number, nf) * self.task.buckets / self.limits[number]
-        copies = max(COPIES_MIN, math.ceil(needed) + 1)
+        copies = max(COPIES_MIN, math.ceil(needed) + 1, self.least.get(key, 0))
         if not kind.cores:
             return copies
         most = int(max(server.cores for server in self.task.servers) / kind.cores + _TINY)
@@ -131,7 +134,7 @@ class _Model:
         uses = []
         for number, nf in self.users[key]:
             part = self.part[number, nf, server, copy] = solver.addIntegral(ub=whole)
-            used = solver.addBinary()
+            used = self.used[number, nf, server, copy] = solver.addBinary()
             solver.addConstr(part <= whole * used)
             solver.addConstr(used <= run)
             load = load + self._unit(number, nf) * part
@@ -158,6 +161,37 @@ class _Model:
             self.solver.addConstr(sum(owned) <= entry.cores)
         if carried:
             self.solver.addConstr(sum(carried) <= entry.link_bps / 1e6)
+
+    def start(self, known: Placement) -> None:
+        """Tell the solver a placement to begin with, unless it runs more instances than the program has."""
+        numbers: dict[tuple[str, str], int] = {}
+        spots = []
+        for instance in known.instances:
+            at = (instance.kind.key, instance.server)
+            spots.append((*at, numbers.setdefault(at, 0)))
+            numbers[at] += 1
+        of_server = {server.name: index for index, server in enumerate(self.task.servers)}
+        of_demand = {demand.name: number for number, demand in enumerate(self.task.demands)}
+        counts = dict.fromkeys(self._whole_numbers(), 0.0)
+        for chain in known.chains:
+            number = of_demand[chain.demand.name]
+            counts[self.admitted[number].index] = 1.0
+            for nf, owner in ((nf, owner) for nf, row in enumerate(chain.owners) for owner in row):
+                key, name, copy = spots[owner]
+                server = of_server[name]
+                if (key, server, copy) not in self.runs:
+                    return
+                counts[self.part[number, nf, server, copy].index] += 1.0
+                counts[self.used[number, nf, server, copy].index] = 1.0
+                counts[self.runs[key, server, copy].index] = 1.0
+            for segment, nfs in enumerate(chain.demand.segments):
+                for owner in chain.owners[nfs[0]]:
+                    counts[self.share[number, segment, of_server[spots[owner][1]]].index] += 1.0
+        self.hint = counts
+
+    def _whole_numbers(self) -> list[int]:
+        tables = (self.admitted, self.share, self.part, self.runs, self.used)
+        return [row.index for table in tables for row in table.values()]
 
     def missed(self) -> Any:
         return sum(
@@ -187,13 +221,20 @@ class _Model:
         for presolve in ("choose", "off"):
             self.solver.setOptionValue("presolve", presolve)
             self.solver.setOptionValue("time_limit", self.solver.getRunTime() + time_limit_s)
-            self.solver.minimize(term)
+            self.solver.setObjective(term, highspy.ObjSense.kMinimize)
+            if self.hint:
+                indexes = np.array(sorted(self.hint), dtype=np.int32)
+                values = np.array([self.hint[index] for index in indexes])
+                self.solver.setSolution(len(indexes), indexes, values)
+            self.solver.solve()
             # HiGHS 1.16 sometimes loses its own answer while it undoes what presolve did; without, it finds it.
             if self.solver.getModelStatus() != highspy.HighsModelStatus.kSolveError:
                 break
         info = self.solver.getInfo()
         if info.primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
             return None
+        solution = self.solver.getSolution().col_value
+        self.hint = {index: float(round(solution[index])) for index in self._whole_numbers()}
         return float(info.objective_function_value), float(info.mip_dual_bound)
 
     def ways(self) -> Ways:
@@ -245,15 +286,22 @@ def _given_out(
     return found
 
 
-def solve(task: PlacementTask, limits: Sequence[float], askers: Sequence[int], time_limit_s: float) -> Exact:
+def solve(
+    task: PlacementTask,
+    limits: Sequence[float],
+    askers: Sequence[int],
+    time_limit_s: float,
+    known: Placement | None = None,
+) -> Exact:
     """Return the best ways of the demands that may have a place at all.
 
     Args:
         time_limit_s: per term.
+        known: a placement to begin with; terms in which its own bound proves it best are not asked for again.
 
     Complexity: exponential; seconds for some ten demands over eight servers.
     """
-    model = _Model(task, limits, askers)
+    model = _Model(task, limits, askers, least=_most_at_a_server(known))
     model.build()
     bounds = [0.0, 0.0, 0.0, 0.0]
     if not askers:
@@ -261,7 +309,14 @@ def solve(task: PlacementTask, limits: Sequence[float], askers: Sequence[int], t
     ways: Ways | None = None
     parts: dict[tuple[int, int, int], list[int]] = {}
     is_optimal = True
+    proven = _proven(known, model)
+    if known is not None:
+        model.start(known)
     for index, term in enumerate((model.missed(), model.crossed(), model.latency_us(), model.copies())):
+        if index < len(proven):
+            bounds[index] = proven[index]
+            model.solver.addConstr(term <= proven[index] + _TINY * max(1.0, proven[index]))
+            continue
         found = model.minimise(term, time_limit_s)
         if found is None:
             return Exact(ways, Terms(*bounds), False, parts)
@@ -275,3 +330,32 @@ def solve(task: PlacementTask, limits: Sequence[float], askers: Sequence[int], t
     bounds[2] = bounds[2] * 1e6 / rate if rate and not model.is_cut else 0.0
     bounds[3] = 0.0 if model.is_cut else bounds[3]
     return Exact(ways, Terms(*bounds), is_optimal, parts)
+
+
+def _most_at_a_server(known: Placement | None) -> dict[str, int]:
+    """Return, per kind, the most instances of it that a placement has on one server."""
+    counts: dict[tuple[str, str], int] = {}
+    for instance in known.instances if known is not None else ():
+        at = (instance.kind.key, instance.server)
+        counts[at] = counts.get(at, 0) + 1
+    most: dict[str, int] = {}
+    for (key, _), count in counts.items():
+        most[key] = max(most.get(key, 0), count)
+    return most
+
+
+def _proven(known: Placement | None, model: _Model) -> tuple[float, ...]:
+    """Return the first terms of a placement, without the hopeless demands, as far as its bounds prove them best."""
+    if known is None:
+        return ()
+    asked = {model.task.demands[number].name for number in model.askers}
+    lost = math.fsum(row.demand.weight for row in known.refused if row.demand.name not in asked)
+    found = []
+    for value, bound, rest in (
+        (known.terms.missed, known.bounds.missed, lost),
+        (known.terms.crossed, known.bounds.crossed, 0.0),
+    ):
+        if value - bound > _TINY:
+            break
+        found.append(max(0.0, value - rest))
+    return tuple(found)

@@ -87,11 +87,11 @@ def place(
     size = sum(len(demand.nfs) for demand in task.demands)
     is_small = size <= EXACT_SIZE_MAX and size * len(task.servers) <= 8 * EXACT_SIZE_MAX
     if effort.exact_s > 0 and is_small and not before:
-        found = place_exactly(task, effort=effort)
-        if found is not None and found.is_optimal:
-            return found
         other = decompose(task, effort=effort)
-        return min((entry for entry in (found, other) if entry is not None), key=_rank)
+        found = place_exactly(task, effort=effort, known=other)
+        if found is None or _rank(other) < _rank(found):
+            return other
+        return found
     return decompose(task, before=before, effort=effort)
 
 
@@ -100,14 +100,19 @@ def _rank(placement: Placement) -> tuple[float, ...]:
     return tuple(round(value, 6) for value in (terms.missed, terms.crossed, terms.mean_us, terms.copies))
 
 
-def place_exactly(task: PlacementTask, *, effort: Effort = _EFFORT) -> Placement | None:
+def place_exactly(
+    task: PlacementTask, *, effort: Effort = _EFFORT, known: Placement | None = None
+) -> Placement | None:
     """Return the best placement, proven where ``is_optimal``; ``None`` if nothing was found in time.
+
+    Args:
+        known: a placement to begin with, with its bounds.
 
     Complexity: exponential; see ``placement_exact``.
     """
     _check(task)
     prepared = _prepare(task)
-    found = solve(task, prepared.limits, prepared.askers, effort.exact_s)
+    found = solve(task, prepared.limits, prepared.askers, effort.exact_s, known)
     if found.ways is None:
         return None
     refused = _refusals(task, prepared, found.ways)
@@ -213,10 +218,9 @@ def _orders(task: PlacementTask, prepared: _Prepared) -> list[list[int]]:
 def _prepare(task: PlacementTask) -> _Prepared:
     """Return the limits of demands, and who can have no place whatever the others do."""
     limits = tuple(busy_limit(demand, task.constants) for demand in task.demands)
-    pools = _pools(task, limits)
     refused = {}
     for number, demand in enumerate(task.demands):
-        reason = _hopeless(task, demand, limits[number], pools)
+        reason = _hopeless(task, demand, limits[number])
         if reason is not None:
             refused[number] = RefusedChain(demand, *reason)
     askers = tuple(number for number in range(len(task.demands)) if number not in refused)
@@ -224,7 +228,7 @@ def _prepare(task: PlacementTask) -> _Prepared:
 
 
 def _pools(task: PlacementTask, limits: Sequence[float]) -> dict[str, float]:
-    """Return, per single kind, its load by all demands: told in witnesses."""
+    """Return, per single kind, its load by all demands that it could take."""
     loads: dict[str, float] = {}
     for demand, limit in zip(task.demands, limits, strict=True):
         for nf in demand.nfs:
@@ -234,9 +238,7 @@ def _pools(task: PlacementTask, limits: Sequence[float]) -> dict[str, float]:
     return loads
 
 
-def _hopeless(
-    task: PlacementTask, demand: Demand, limit: float, pools: dict[str, float]
-) -> tuple[str, str] | None:
+def _hopeless(task: PlacementTask, demand: Demand, limit: float) -> tuple[str, str] | None:
     """Return why a demand cannot have a place, alone with all servers; ``None`` where it might."""
     names = {server.name for server in task.servers}
     if limit <= 0:
@@ -253,7 +255,6 @@ def _hopeless(
         found = _too_much(task, demand, nf.name, nf.kind, limit)
         if found is not None:
             return found
-    del pools
     part = demand.bps / (1 if any(nf.kind.is_single for nf in demand.nfs) else task.buckets)
     widest = max(server.link_bps for server in task.servers)
     if part > widest:
@@ -285,17 +286,14 @@ def _too_much(
 
 def _refusals(task: PlacementTask, prepared: _Prepared, ways: Ways) -> list[RefusedChain]:
     """Return all refused demands in their order, each with what stood against it."""
-    owned = 0.0
-    spare = sum(server.cores for server in task.servers)
-    for number, found in enumerate(ways):
-        if found:
-            owned += _cores_of(task, number, prepared)
+    owned = math.fsum(_cores_of(task, number, prepared) for number, found in enumerate(ways) if found)
+    pools = _pools(task, prepared.limits)
     refused = []
     for number, demand in enumerate(task.demands):
         if number in prepared.refused:
             refused.append(prepared.refused[number])
         elif not ways[number]:
-            refused.append(RefusedChain(demand, *_no_room(task, number, prepared, owned, spare)))
+            refused.append(RefusedChain(demand, *_no_room(task, number, prepared, owned, pools)))
     return refused
 
 
@@ -313,24 +311,23 @@ def _cores_of(task: PlacementTask, number: int, prepared: _Prepared) -> float:
 
 
 def _no_room(
-    task: PlacementTask, number: int, prepared: _Prepared, owned: float, spare: float
+    task: PlacementTask, number: int, prepared: _Prepared, owned: float, pools: dict[str, float]
 ) -> tuple[str, str]:
     demand = task.demands[number]
-    needed = _cores_of(task, number, prepared)
-    pools = [nf for nf in demand.nfs if nf.kind.is_single]
-    for nf in pools:
-        load = _pools(task, prepared.limits)[nf.kind.key]
-        if load > prepared.limits[number]:
+    needed, spare = _cores_of(task, number, prepared), sum(server.cores for server in task.servers)
+    for nf in demand.nfs:
+        if nf.kind.is_single and pools[nf.kind.key] > prepared.limits[number]:
             most = prepared.limits[number] * 1e6 / nf.kind.service_us
             return (
                 "single",
                 f"{nf.name} shares the state of {nf.kind.key} with other chains, so one instance must take all"
                 f" their packets; at most {prepared.limits[number]:.0%} busy it takes {most:,.0f} packets/s.",
             )
+    left = "which leaves too little" if owned + needed > spare else "and what is left is in pieces too small"
     return (
         "capacity",
         f"With instances at most {prepared.limits[number]:.0%} busy it needs at least {needed:.2f} cores;"
-        f" the admitted chains need {owned:,.1f} of {spare:,.1f}, and what is left is not in one piece.",
+        f" the admitted chains need {owned:,.1f} of {spare:,.1f}, {left}.",
     )
 
 

@@ -100,21 +100,27 @@ class Search:
         return None if chosen < 0 else Way((chosen,) * len(self._all(number)), buckets)
 
     def _spread(self, number: int, left: int) -> int:
-        """Place as many buckets as possible, each on one server; return how many are left."""
-        while left and len(self.room.ways[number]) < WAYS_MAX:
-            most, chosen = max(
-                ((self._most(number, left, server), -server) for server in self._candidates(number)),
-                default=(0, 0),
-            )
-            if not most:
-                break
-            self.room.add(number, Way((-chosen,) * len(self._all(number)), most))
-            left -= most
-        return left
+        """Place all buckets, each whole on a server, or none; return how many are left."""
+        before, asked = self.room.ways[number], left
+        fitting = sorted((self._most(number, left, server), -server) for server in self._candidates(number))
+        if sum(most for most, _ in fitting[-WAYS_MAX:]) < left:
+            return left
+        while left and fitting and len(self.room.ways[number]) < WAYS_MAX:
+            _, chosen = fitting.pop()
+            most = self._most(number, left, -chosen)
+            if most:
+                self.room.add(number, Way((-chosen,) * len(self._all(number)), most))
+                left -= most
+        if left:
+            self._restore({number: before})
+            return asked
+        return 0
 
     def _most(self, number: int, left: int, server: int) -> int:
         """Return how many buckets of a whole chain fit onto a server. Complexity: O(log buckets) trials."""
-        low, high = 0, left
+        if math.isinf(self.room.extra_cores(number, 1, self._all(number), server)):
+            return 0
+        low, high = 1, left
         while low < high:
             middle = (low + high + 1) // 2
             if math.isinf(self.room.extra_cores(number, middle, self._all(number), server)):

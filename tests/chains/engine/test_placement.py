@@ -125,13 +125,13 @@ def test_exact_equals_brute_force_and_the_decomposition_stays_within_its_bounds(
 
 
 def test_the_decomposition_is_seldom_worse_than_exact() -> None:
-    """Over 40 instances with 4 buckets: within the gap stated each time, and equal nearly always."""
+    """Over 16 instances with 4 buckets: within the gap stated each time, and equal nearly always."""
     equal = 0
     ratios = []
-    for seed in range(1000, 1040):
+    for seed in range(1000, 1016):
         task = random_task(seed, demands=4, nfs=3, servers=3, buckets=4)
         found = decompose(task)
-        exact = place_exactly(task, effort=Effort(exact_s=2.0))
+        exact = place_exactly(task, effort=Effort(exact_s=1.0))
         assert_valid_placement(task, found)
         assert exact is not None
         best = exact.terms.missed, exact.terms.crossed
@@ -143,7 +143,7 @@ def test_the_decomposition_is_seldom_worse_than_exact() -> None:
                 assert found.terms.crossed >= best[1] - 1e-6
         equal += (found.terms.missed, found.terms.crossed) <= (best[0] + 1e-6, best[1] + 1e-6)
         ratios.append((found.terms.missed - found.bounds.missed) / len(task.demands))
-    assert equal >= 38
+    assert equal >= 15
     assert fmean(ratios) < 0.5
 
 
