@@ -55,11 +55,14 @@ def _keys(domain: Domain, records: PacketRecords, k: int, row: int, side: int) -
     links: list[Link] = []
     for owner, key in told:
         if _is_other_key(rows[row], owner, key):
-            rows[row]["flags"] &= ~layout.FASTCLOSED
+            rows[row]["flags"] = int(rows[row]["flags"]) & ~layout.FASTCLOSED
             what = "MP_CAPABLE" if is_handshake else "MP_FASTCLOSE"
             domain.alarm(AlarmKind.KEY_CHANGE, row, f"{what} carries another key than the handshake")
         else:
             links += domain.hard.key_seen(rows, row, owner, key, at_us, is_handshake)
+    if has & Has.CAPABLE_MAP and not int(rows[row]["flags"]) & layout.MIRRORED:
+        numbers = (int(records.seq[k]), int(records.map_bytes[k]), int(records.payload_bytes[k]))
+        kernel.add_first_mapping(rows[row], side, *numbers, at_us)
     return links
 
 

@@ -77,6 +77,8 @@ class HardLinks:
             return []
         if flags & layout.KEY_A << (1 - side) and int(record["key"][1 - side]) == key:
             record["flags"] = flags | layout.MIRRORED
+            self.forget(row, None, 0)
+            kernel.drop_starts(record)
             return []
         record["key"][side] = key
         record["flags"] = flags | layout.KEY_A << side

@@ -192,25 +192,28 @@ def add_mapping(row: Any, side: Any, packet: Any) -> bool:
     after = first + np.uint64(length)
     if not add_span(space, first, after, packet.at_us):
         return False
-    if payload == 0 or map_bytes == 0:
-        return True
-    near = np.uint64(packet.ssn) + np.uint64(offset)
+    if payload > 0 and map_bytes > 0:
+        add_carried(space, first, after, np.uint64(packet.ssn) + np.uint64(offset), np.uint64(length))
+    return True
+
+
+@compiled
+def add_carried(space: Any, first: Any, after: Any, ssn: Any, length: Any) -> None:
+    """Let a space learn that a mapping's bytes were carried, with their subflow sequence number."""
     if space.data_points == 0:
         space.data_lo, space.data_hi = first, after
-        space.ssn_lo, space.ssn_hi = near, near + np.uint64(length)
+        space.ssn_lo, space.ssn_hi = ssn, ssn + length
     else:
-        shift = np.int64(np.int32(np.uint32(near) - np.uint32(space.ssn_hi)))
-        ssn = space.ssn_hi + np.uint64(shift)
+        ssn = space.ssn_hi + np.uint64(np.int64(np.int32(np.uint32(ssn) - np.uint32(space.ssn_hi))))
         if np.int64(ssn - space.ssn_lo) < 0:
             space.ssn_lo = ssn
-        if np.int64(ssn + np.uint64(length) - space.ssn_hi) > 0:
-            space.ssn_hi = ssn + np.uint64(length)
+        if np.int64(ssn + length - space.ssn_hi) > 0:
+            space.ssn_hi = ssn + length
         if np.int64(first - space.data_lo) < 0:
             space.data_lo = first
         if np.int64(after - space.data_hi) > 0:
             space.data_hi = after
     space.data_points += np.uint32(1)
-    return True
 
 
 @compiled
@@ -533,3 +536,29 @@ def set_start(row: Any, side: int, idsn: Any, at_us: int, is_handshake: bool) ->
         add_span(space, value, value, at_us)
     space.start = value
     space.has_start = np.uint8(1)
+
+
+@compiled
+def add_first_mapping(row: Any, side: int, seq: int, map_bytes: int, payload: int, at_us: int) -> None:
+    """Learn a mapping that MP_CAPABLE carries: subflow sequence number 1, first number by the key."""
+    space = row.space[side]
+    if space.has_start == 0:
+        return
+    length, offset = np.int64(map_bytes), np.int64(0)
+    if payload > 0 and map_bytes > 0:
+        offset = exact_offset(row, side, np.uint32(seq), np.uint32(1), length, np.int64(payload))
+        length = min(np.int64(payload), length - offset)
+    first = space.start + np.uint64(offset)
+    after = first + np.uint64(length)
+    if add_span(space, first, after, at_us) and payload > 0:
+        add_carried(space, first, after, np.uint64(1 + offset), np.uint64(length))
+
+
+@compiled
+def drop_starts(row: Any) -> None:
+    """Forget where spaces began: the keys were no word of the other side."""
+    for side in range(2):
+        space = row.space[side]
+        if space.has_start == 1 and space.points <= 1:
+            forget(space)
+        space.has_start = np.uint8(0)

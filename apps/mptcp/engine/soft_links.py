@@ -16,7 +16,7 @@ from apps.mptcp.engine.domain import Domain
 from apps.mptcp.engine.evidence import FIRST_SOFT
 from apps.mptcp.engine.values import EvidenceKind
 
-ROUNDS_MAX: Final = 4
+ROUNDS_MAX: Final = 32
 STRIKES_CUT: Final = 2
 VETOES_MAX: Final = 4096
 FALSE_EXPECTED: Final = 1e-4
@@ -97,13 +97,13 @@ def seek_64(domain: Domain) -> int:
     chosen = chosen[np.argsort(chance[chosen], kind="stable")]
     one, other = units.head[pairs[chosen, 0]], units.head[pairs[chosen, 2]]
     flips = pairs[chosen, 1] ^ pairs[chosen, 3] ^ groups.parity[one] ^ groups.parity[other]
-    joined = 0
+    grown: set[int] = set()  # connections that grew in this round are judged anew in the next, as a whole
     for k, i, j, flip in zip(chosen.tolist(), one.tolist(), other.tolist(), flips.tolist(), strict=True):
-        if groups.label[i] != groups.label[j] and _align(domain, i, j, flip)[0] != alignment.VETO:
-            kind = KIND_OF[int(verdict[k])]
-            _join(domain, i, j, flip, kind, float(chance[k]), len(units.head), gap[k])
-            joined += 1
-    return joined
+        if i in grown or j in grown or _align(domain, i, j, flip)[0] == alignment.VETO:
+            continue
+        _join(domain, i, j, flip, KIND_OF[int(verdict[k])], float(chance[k]), len(units.head), gap[k])
+        grown |= {i, j}
+    return len(grown)
 
 
 def seek_32(domain: Domain) -> int:
