@@ -8,6 +8,7 @@ import argparse
 import importlib.util
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 INPUT_BYTES_MAX = 600
 INPUT_SECONDS_MAX = 10
 MEMORY_MB_MAX = 1024
+START_SECONDS_MAX = 300
 MODULE = "tests.mptcp.engine.fuzz_decoders"
 
 
@@ -38,8 +40,8 @@ def is_available() -> bool:
     return importlib.util.find_spec("atheris") is not None
 
 
-def run_target(name: str, inputs: int, seed: int, corpus: Path) -> Outcome:
-    """Run one target with so many inputs."""
+def run_target(name: str, inputs: int, seed: int, seconds: int, corpus: Path) -> Outcome:
+    """Run one target with so many inputs; too few within its time are a finding."""
     directory = corpus / name
     directory.mkdir()
     for index, data in enumerate(seeds(name)):
@@ -47,6 +49,7 @@ def run_target(name: str, inputs: int, seed: int, corpus: Path) -> Outcome:
     command = [
         sys.executable, "-m", MODULE, name, f"-runs={inputs}", f"-seed={seed}", f"-max_len={INPUT_BYTES_MAX}",
         f"-timeout={INPUT_SECONDS_MAX}", f"-rss_limit_mb={MEMORY_MB_MAX}", "-print_final_stats=1",
+        f"-max_total_time={seconds}",
         f"-artifact_prefix={corpus}/{name}-", str(directory),
     ]  # fmt: skip
     done = subprocess.run(
@@ -56,6 +59,7 @@ def run_target(name: str, inputs: int, seed: int, corpus: Path) -> Outcome:
         capture_output=True,
         text=True,
         check=False,
+        timeout=seconds + START_SECONDS_MAX,
     )
     executed = re.search(r"number_of_executed_units:\s*(\d+)", done.stderr)
     count = int(executed[1]) if executed else 0
@@ -80,6 +84,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--inputs", type=int, default=1_000_000, help="of all targets together")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seconds", type=int, default=1200, help="of each target at most")
     parser.add_argument("--target", choices=TARGETS, action="append", help="only this one; may be repeated")
     options = parser.parse_args(arguments)
     if not is_available():
@@ -91,7 +96,7 @@ def main(arguments: list[str] | None = None) -> int:
         corpus = Path(place)
         outcomes = []
         for name in names:
-            outcome = run_target(name, each, options.seed, corpus)
+            outcome = run_target(name, each, options.seed, options.seconds, corpus)
             outcomes.append(outcome)
             said = outcome.finding or "no finding"
             print(f"{name}: {outcome.input_count} inputs, {outcome.corpus_count} kept, {said}", flush=True)
@@ -105,4 +110,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(143)
+    )  # takes the running target and the corpora away too
     sys.exit(main())
