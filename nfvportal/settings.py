@@ -237,6 +237,7 @@ SPECTACULAR_SETTINGS = {
         "WanLinkStateEnum": "apps.wan.events.LINK_STATES",
         "ChainStatusEnum": "apps.chains.events.CHAIN_STATUSES",
         "PlanKindEnum": "apps.chains.events.PLAN_KINDS",
+        "PlacementKindEnum": "apps.chains.events.PLACEMENT_KINDS",
         "ChainAlarmKindEnum": "apps.chains.models.AlarmKind.values",
         "DeploymentStatusEnum": "apps.chains.models.DeploymentStatus.values",
         "ConnectionStateEnum": "apps.mptcp.models.ConnectionState.values",

@@ -34,6 +34,7 @@ PlanKindName = Literal["plan", "infeasible"]
 CHAIN_STATUSES = get_args(ChainStatusName)
 SLO_STATES = get_args(SloStateName)
 PLAN_KINDS = get_args(PlanKindName)
+PLACEMENT_KINDS = ["placement", "infeasible"]
 
 
 class NfTypeData(TypedDict):

@@ -4,11 +4,11 @@ from typing import Any
 
 from rest_framework import serializers
 
+from apps.chains.events import PLACEMENT_KINDS
 from apps.chains.models import ChainPlacement
 from apps.chains.selectors import placement_data, placement_summary
 from nfvportal.rest.strict import StrictSerializer
 
-PLACEMENT_KINDS = ["placement", "infeasible"]
 REFUSALS = ["slo", "pin", "single", "link", "capacity"]
 
 
