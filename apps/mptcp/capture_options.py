@@ -1,20 +1,18 @@
 """What an operator may ask of a capture: to be read as if less of it had been seen. Pure."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal, Self
 
 import numpy as np
-from numpy.random import Generator
 
-from apps.mptcp.engine.records import Has, PacketRecords
+from apps.mptcp.engine import filters
+from apps.mptcp.engine.records import PacketRecords
 from nfvportal.lib.errors import InvalidInputError
 
 Direction = Literal["", "c2s", "s2c"]
 DIRECTIONS: Final[tuple[Direction, ...]] = ("", "c2s", "s2c")
-_SECRETS: Final = int(Has.KEY | Has.PEER_KEY | Has.TOKEN | Has.CAPABLE_MAP)
-_WIDTHS: Final = int(Has.DSN_64 | Has.DATA_ACK_64)
-_LOW: Final = np.uint64(0xFFFF_FFFF)
+Filter = Callable[[PacketRecords], PacketRecords]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +21,8 @@ class CaptureOptions:
 
     Args:
         sample: share of the packets that are looked at, above 0 up to 1, by ``seed``.
-        start_after_s: what comes earlier than this after the first packet is passed over, s.
-        direction: ``c2s`` only packets from the client, ``s2c`` only those to it; a client is who has the higher port.
+        start_after_s: what comes earlier than this after the first packet of a subflow is passed over, s.
+        direction: ``c2s`` only packets from the client, ``s2c`` only those to it; see ``engine.filters.Direction``.
         without_tokens: pass over keys and tokens, as if all handshakes were missed.
         width32: cut sequence numbers to 32 bits, as senders do that save space.
     """
@@ -55,32 +53,27 @@ class CaptureOptions:
         """Return the options as plain data."""
         return asdict(self)
 
-    def applied(self, records: PacketRecords, first_us: int, rng: Generator) -> PacketRecords:
-        """Return what is left of some records.
+    def reader(self) -> Filter:
+        """Return a filter for the batches of one capture, in order: what is left of each.
 
-        Args:
-            first_us: time of the capture's first packet, epoch microseconds.
-            rng: decides which packets are sampled; the same one for the whole capture.
+        It remembers what it must (when the capture began, who the servers are): one per reading.
         """
-        keep = np.ones(len(records), bool)
-        if self.sample < 1:
-            keep &= rng.random(len(records)) < self.sample
+        rng = np.random.default_rng(self.seed)
+        chain: list[Filter] = []
         if self.start_after_s:
-            keep &= records.at_us >= first_us + int(self.start_after_s * 1e6)
+            chain.append(filters.StartAfter(self.start_after_s))
         if self.direction:
-            is_from_client = records.src_port > records.dst_port
-            keep &= is_from_client if self.direction == "c2s" else ~is_from_client
-        left = records if keep.all() else records.rows(keep)
-        return self._poorer(left) if self.without_tokens or self.width32 else left
-
-    def _poorer(self, records: PacketRecords) -> PacketRecords:
-        has = records.has
-        changes: dict[str, Any] = {}
+            chain.append(filters.Direction(self.direction))
+        if self.sample < 1:
+            chain.append(lambda records: filters.sample(records, self.sample, rng))
         if self.without_tokens:
-            has = has & ~np.uint32(_SECRETS)
-            zeros = PacketRecords.zeros(len(records))
-            changes |= {name: getattr(zeros, name) for name in ("key", "peer_key", "token")}
+            chain.append(filters.without_tokens)
         if self.width32:
-            has = has & ~np.uint32(_WIDTHS)
-            changes |= {"dsn": records.dsn & _LOW, "data_ack": records.data_ack & _LOW}
-        return replace(records, has=has, **changes)
+            chain.append(filters.width32)
+
+        def left_of(records: PacketRecords) -> PacketRecords:
+            for each in chain:
+                records = each(records)
+            return records
+
+        return left_of

@@ -22,6 +22,12 @@ def upload(request: HttpRequest) -> HttpResponse:
 
 
 @role_required(Role.VIEWER)
+def accuracy(request: HttpRequest) -> HttpResponse:
+    """Show what sampling rate and window cost."""
+    return render(request, "mptcp/accuracy.html")
+
+
+@role_required(Role.VIEWER)
 def capture(request: HttpRequest, capture_id: int) -> HttpResponse:
     """Show one capture: how far its reading is, then what was found."""
     row = get_object_or_404(capture_list(), pk=capture_id)

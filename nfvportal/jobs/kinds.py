@@ -29,6 +29,7 @@ JOB_KINDS: dict[str, JobKind] = {
     "chains.apply": JobKind("apps.chains.services.apply_job:apply_run", "engine", "Change of a chain"),
     "chains.remove": JobKind("apps.chains.services.apply_job:remove_run", "engine", "Removal of a chain"),
     "chains.trace": JobKind("apps.chains.services.traces:trace_run", "engine", "Trace of a packet"),
+    "mptcp.accuracy": JobKind("apps.mptcp.services.accuracy_job:run", "engine", "Accuracy on a capture"),
     "mptcp.capture": JobKind("apps.mptcp.services.capture_job:run", "engine", "Reading of a capture"),
     "lab.fault": JobKind("nfvportal.testbed.fault_job:run", "control", "Fault in the lab"),
     "inventory.import_csv": JobKind(

@@ -16,6 +16,7 @@ PAGES = {
     "/tokens/": "API tokens",
     "/audit/": "Audit log",
     "/mptcp/upload/": "Upload a capture",
+    "/mptcp/accuracy/": "Accuracy",
     "/cluster/": "Cluster",
 }
 LOOKS = [("light", 1400), ("dark", 1400), ("light", 360), ("dark", 360)]

@@ -147,6 +147,8 @@ REST: dict[str, dict[str, Rule]] = {
     "/api/v1/mptcp/lookup/": {"GET": Rule(VIEWER, 400), "POST": Rule(VIEWER, 400, is_question=True)},
     "/api/v1/mptcp/captures/": {"GET": Rule(VIEWER), "POST": Rule(OPERATOR, 400)},
     "/api/v1/mptcp/captures/{pk}/": {"GET": Rule(VIEWER), "DELETE": Rule(OPERATOR, 204)},
+    "/api/v1/mptcp/captures/{pk}/accuracy/": {"POST": Rule(OPERATOR, 400)},  # it was not read yet
+    "/api/v1/mptcp/accuracy/": READ,
     "/api/v1/mptcp/alarms/": READ,
     "/api/v1/mptcp/alarms/{pk}/": READ,
     "/api/v1/mptcp/alarms/{pk}/acknowledge/": {"POST": Rule(OPERATOR)},
@@ -174,6 +176,7 @@ PAGES: dict[str, dict[str, Rule]] = {
     "/chains/{name}/": READ,
     "/mptcp/": READ,
     "/mptcp/upload/": {"GET": Rule(OPERATOR)},
+    "/mptcp/accuracy/": READ,
     "/mptcp/captures/{capture_id}/": READ,
     "/mptcp/connections/{connection_id}/": READ,
     "/cluster/": READ,

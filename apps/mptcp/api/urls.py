@@ -3,7 +3,7 @@
 from django.urls import path
 from rest_framework.routers import SimpleRouter
 
-from apps.mptcp.api import decisions, uploads, views
+from apps.mptcp.api import accuracy_views, decisions, uploads, views
 
 router = SimpleRouter()
 router.register("connections", views.ConnectionViewSet, basename="mptcp-connection")
@@ -16,5 +16,11 @@ router.register("subscriptions", decisions.SubscriptionViewSet, basename="mptcp-
 router.register("changes", views.ChangeViewSet, basename="mptcp-change")
 urlpatterns = [
     *router.urls,
+    path("accuracy/", accuracy_views.AccuracyView.as_view(), name="mptcp-accuracy"),
+    path(
+        "captures/<int:pk>/accuracy/",
+        accuracy_views.CaptureAccuracyView.as_view(),
+        name="mptcp-capture-accuracy",
+    ),
     path("lookup/", views.LookupView.as_view(), name="mptcp-lookup"),
 ]

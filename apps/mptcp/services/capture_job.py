@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import Any, BinaryIO, Final
 
-import numpy as np
 from django.utils import timezone
 
 from apps.mptcp.association import CaptureAssociation
@@ -86,7 +85,7 @@ def _records(
     job: JobHandle, file: BinaryIO, decoder: CaptureDecoder, options: CaptureOptions
 ) -> Iterator[PacketRecords]:
     """Yield what the options leave of the file, in order; tell progress on the way."""
-    rng = np.random.default_rng(options.seed)
+    left_of = options.reader()
     size = max(1, os.fstat(file.fileno()).st_size)
     done = shown = 0
     while chunk := file.read(CHUNK_BYTES):
@@ -96,11 +95,8 @@ def _records(
             shown = done
             job.checkpoint()
             job.progress(READ_SHARE * done / size, f"read {done / 2**20:.0f} of {size / 2**20:.0f} MiB")
-        first_us = decoder.report.first_us
-        if len(records) and first_us is not None:
-            left = options.applied(records, first_us, rng)
-            if len(left):
-                yield left
+        if len(records) and len(left := left_of(records)):
+            yield left
 
 
 def _why_nothing(decoded: DecodeReport) -> str:

@@ -13,6 +13,7 @@ export const nextPage = (address) => call("GET", address);
 export const picture = (id) => call("GET", `${BASE}/connections/${part(id)}/picture/`);
 export const captureGet = (id) => call("GET", `${BASE}/captures/${part(id)}/`);
 export const captureDelete = (id) => call("DELETE", `${BASE}/captures/${part(id)}/`);
+export const measureAccuracy = (id) => call("POST", `${BASE}/captures/${part(id)}/accuracy/`);
 export const acknowledge = (id) => call("POST", `${BASE}/alarms/${part(id)}/acknowledge/`);
 export const block = (body) => call("POST", `${BASE}/verdicts/`, body);
 export const undo = (id, reason) => call("POST", `${BASE}/verdicts/${part(id)}/undo/`, { reason });

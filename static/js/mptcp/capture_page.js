@@ -4,7 +4,7 @@ import { find, make, setData, setState, setText, stateChip } from "../dom.js";
 import { moment, span } from "../format.js";
 import { openLive } from "../live_status.js";
 import { failureWords } from "../rest.js";
-import { captureDelete, captureGet, connections, jobGet, nextPage, picture } from "./api.js";
+import { captureDelete, captureGet, connections, jobGet, measureAccuracy, nextPage, picture } from "./api.js";
 import { busierSide, showPicture } from "./picture.js";
 import { captureState, confidence, connectionChip, connectionLink, count, coverage, evidenceTags, optionWords, size } from "./words.js";
 
@@ -48,6 +48,7 @@ function show() {
   setState(find(".state", holder), ...captureState(capture.state));
   setText(find(".verdict-words", holder), verdictWords());
   showReport();
+  if (find("#measure")) find("#measure").hidden = capture.state !== "ready";
   if (capture.state === "ready" && !rows.length) load();
 }
 
@@ -107,6 +108,18 @@ function takeCapture(fresh) {
   show();
 }
 
+/** Measure what sampling costs on this capture; the job's page tells how far it is, the page Accuracy what came out. */
+async function measure() {
+  find("#measure").disabled = true;
+  try {
+    const job = await measureAccuracy(capture.id);
+    location.assign(`/jobs/${job.id}/`);
+  } catch (error) {
+    find("#measure").disabled = false;
+    failed(error);
+  }
+}
+
 function wireDelete() {
   const dialog = find("#confirm-delete");
   find("#delete").addEventListener("click", () => dialog.showModal());
@@ -116,7 +129,10 @@ function wireDelete() {
 }
 
 find("#more").addEventListener("click", () => nextPage(next).then(take, failed));
-if (find("#delete")) wireDelete();
+if (find("#delete")) {
+  wireDelete();
+  find("#measure").addEventListener("click", measure);
+}
 addEventListener("themechange", paint);
 show();
 openLive((stream) => {
