@@ -35,7 +35,7 @@ SWEEPS = 9
 RATE_GOAL, RATIO_GOAL = 5_000_000.0, 300.0
 SWEEP_GOAL_MS, MEMORY_GOAL_BYTES = 50.0, 1e9
 SWEEP_SUBFLOWS, MEMORY_SUBFLOWS = 100_000, 1_000_000
-SUBFLOWS_EACH = 3
+SUBFLOWS_EACH = 4
 START_US = 1_700_000_000_000_000
 BATCH = 100_000
 
@@ -187,7 +187,7 @@ def seconds(turn: int) -> float:
 
 
 def flood(subflow_count: int, turn: int, first: int = 0) -> PacketRecords:
-    """Return a packet each way of each subflow, three subflows a connection, numbers moving on with each turn."""
+    """Return a packet each way of each subflow, four subflows a connection, numbers moving on with each turn."""
     subflow = np.arange(first, first + subflow_count)
     connection = subflow // SUBFLOWS_EACH
     both = []
