@@ -146,6 +146,20 @@ class DomainData(TypedDict):
     sensors: list[str]
 
 
+class SensorData(TypedDict):
+    """A device that can sample: what it is told to, ``None`` for nothing, and what it last said of itself."""
+
+    device: str
+    site: str
+    status: str
+    interfaces: list[str]
+    interface: str | None
+    sampling_ratio: float | None
+    error: str
+    told: dict[str, Any]
+    told_at_s: float | None
+
+
 class MptcpSnapshot(TypedDict):
     """Everything the list page shows."""
 

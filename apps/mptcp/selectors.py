@@ -19,6 +19,7 @@ from apps.mptcp.events import (
     DomainData,
     EvidenceData,
     MptcpSnapshot,
+    SensorData,
     SubflowData,
     VerdictData,
 )
@@ -35,7 +36,7 @@ from apps.mptcp.models import (
     Subflow,
     Verdict,
 )
-from nfvportal.inventory.models import Device
+from nfvportal.inventory.models import DesiredState, Device
 
 SENSOR_ROLE = "mptcp.sensor"
 ENFORCER_ROLE = "mptcp.enforcer"
@@ -249,6 +250,31 @@ def sensors_by_site() -> dict[str, list[str]]:
     for name, site in Device.objects.filter(roles__contains=[SENSOR_ROLE]).values_list("name", "site__name"):
         found.setdefault(site, []).append(name)
     return found
+
+
+def sensor_list() -> list[SensorData]:
+    """Return every device that can have a sensor, what it is told to sample, and what it last said. Three queries."""
+    devices = Device.objects.filter(roles__contains=[SENSOR_ROLE]).select_related("site")
+    states = {row.device_id: row for row in DesiredState.objects.filter(role=SENSOR_ROLE, device__in=devices)}
+    told = {row.device_id: row for row in Observer.objects.filter(device__in=devices).order_by("told_at")}
+    rows: list[SensorData] = []
+    for device in devices.prefetch_related("interfaces"):
+        state, observer = states.get(device.pk), told.get(device.pk)
+        spec = state.spec if state else {}
+        rows.append(
+            {
+                "device": device.name,
+                "site": device.site.name,
+                "status": device.status,
+                "interfaces": [interface.name for interface in device.interfaces.all()],
+                "interface": spec.get("interface"),
+                "sampling_ratio": spec.get("sampling_ratio"),
+                "error": state.applied_error if state and state.applied_ok is False else "",
+                "told": observer.told if observer else {},
+                "told_at_s": observer.told_at.timestamp() if observer and observer.told_at else None,
+            }
+        )
+    return rows
 
 
 def subflow_find(flow: FlowKey, capture: int | None = None) -> Subflow | None:

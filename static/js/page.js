@@ -72,6 +72,7 @@ function shortcut(event) {
   }
   const target = find(`[data-shortcut="${CSS.escape(event.key)}"]`);
   if (target) {
+    event.preventDefault(); // a field that takes the focus must not take the key too
     target.focus();
     target.scrollIntoView({ block: "center" });
   }

@@ -149,6 +149,8 @@ REST: dict[str, dict[str, Rule]] = {
     "/api/v1/mptcp/captures/{pk}/": {"GET": Rule(VIEWER), "DELETE": Rule(OPERATOR, 204)},
     "/api/v1/mptcp/captures/{pk}/accuracy/": {"POST": Rule(OPERATOR, 400)},  # it was not read yet
     "/api/v1/mptcp/accuracy/": READ,
+    "/api/v1/mptcp/sensors/": READ,
+    "/api/v1/mptcp/sensors/{device}/": {"PUT": Rule(OPERATOR, 400)},
     "/api/v1/mptcp/alarms/": READ,
     "/api/v1/mptcp/alarms/{pk}/": READ,
     "/api/v1/mptcp/alarms/{pk}/acknowledge/": {"POST": Rule(OPERATOR)},
@@ -234,6 +236,7 @@ def address(pair: SitePair) -> Address:
             .replace("{name}", name)
             .replace("{slug}", "monitor")
             .replace("{link}", name)
+            .replace("{device}", "gw-a")
         )
 
     return fill

@@ -3,7 +3,7 @@
 from django.urls import path
 from rest_framework.routers import SimpleRouter
 
-from apps.mptcp.api import accuracy_views, decisions, uploads, views
+from apps.mptcp.api import accuracy_views, decisions, sensor_views, uploads, views
 
 router = SimpleRouter()
 router.register("connections", views.ConnectionViewSet, basename="mptcp-connection")
@@ -22,5 +22,7 @@ urlpatterns = [
         accuracy_views.CaptureAccuracyView.as_view(),
         name="mptcp-capture-accuracy",
     ),
+    path("sensors/", sensor_views.SensorsView.as_view(), name="mptcp-sensors"),
+    path("sensors/<slug:device>/", sensor_views.SensorView.as_view(), name="mptcp-sensor"),
     path("lookup/", views.LookupView.as_view(), name="mptcp-lookup"),
 ]

@@ -38,6 +38,12 @@ def sensor_set(*, device: Device, interface: str, sampling_ratio: float) -> Obse
     return observer
 
 
+def sensor_stop(*, device: Device) -> None:
+    """Sample nothing on a device any more; what was found stays."""
+    if DesiredState.objects.filter(device=device, role=SENSOR_ROLE).exists():
+        desired_state_set(device=device, role=SENSOR_ROLE, spec={})
+
+
 def sensor_ensure(*, device: Device, interface: str, sampling_ratio: float) -> None:
     """Sample an interface unless somebody has decided on the device's sensor already."""
     if not DesiredState.objects.filter(device=device, role=SENSOR_ROLE).exists():

@@ -5,6 +5,7 @@ import { clock, moment, span } from "../format.js";
 import { openLive } from "../live_status.js";
 import { failureWords } from "../rest.js";
 import { acknowledge, connections as searchConnections } from "./api.js";
+import { SensorTable } from "./sensors.js";
 import { captureChip, confidence, connectionChip, connectionLink, count, coverage, evidenceTags, optionWords, size } from "./words.js";
 
 const canOperate = find("#mptcp").dataset.canOperate === "true";
@@ -202,6 +203,7 @@ async function search(event) {
 find("#filters").addEventListener("submit", search);
 find("#filters").addEventListener("reset", () => setTimeout(search));
 for (const name of ["#state", "#least"]) find(name).addEventListener("change", () => search());
+new SensorTable(canOperate, (error) => failed(failureWords(error)));
 stream = openLive((made) => {
   stream = made;
   made.subscribe("mptcp", takeSnapshot, takeEvent, (error) => failed(error.message));
