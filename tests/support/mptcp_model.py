@@ -284,9 +284,13 @@ def _ends(model: Model, draw: _Draw, progress: _Progress, rng: np.random.Generat
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Pairs of subflows: recall, precision; and shares of connections found exactly, and of subflows unseen."""
+    """Pairs of subflows: recall, precision; shares of connections found exactly, and of subflows unseen.
+
+    ``recall_both``: recall among subflows whose numbers were seen in both directions.
+    """
 
     recall: float
+    recall_both: float
     precision: float
     exact: float
     unseen: float
@@ -294,36 +298,47 @@ class Score:
     seen_subflows: int
 
 
-def _pairs(sizes: NDArray[np.int64]) -> int:
+def _pairs(names: NDArray[np.int64]) -> int:
+    sizes = np.unique(names, axis=0, return_counts=True)[1]
     return int((sizes * (sizes - 1) // 2).sum())
+
+
+def _ratio(part: int, whole: int) -> float:
+    return part / whole if whole else 1.0
+
+
+def truth_of(machine: Associator, world: World) -> dict[int, int]:
+    """Return the true connection of every row."""
+    truth = {}
+    for row in machine.domain.table.live_rows().tolist():
+        record = machine.domain.table.rows[row]
+        ends = (
+            (int(record["a_lo"]), int(record["a_port"])), (int(record["b_lo"]), int(record["b_port"]))
+        )  # fmt: skip
+        (client, port), (server, _) = ends if ends[1][1] == 443 else ends[::-1]
+        truth[row] = world.connection_of[client, port, server]
+    return truth
 
 
 def score(machine: Associator, world: World) -> Score:
     """Compare an associator's connections with the truth, over subflows that it saw."""
-    rows = machine.domain.table.live_rows()
-    table = machine.domain.table.rows[rows]
-    truth = np.empty(len(rows), np.int64)
-    for index, record in enumerate(table):
-        a, b = int(record["a_lo"]), int(record["b_lo"])
-        ends = ((a, int(record["a_port"])), (b, int(record["b_port"])))
-        (client, port), (server, _) = ends if ends[1][1] == 443 else ends[::-1]
-        truth[index] = world.connection_of[client, port, server]
-    found = machine.domain.groups.label[rows]
-    both = np.unique(np.stack((truth, found), axis=1), axis=0, return_counts=True)[1]
-    true_sizes = np.unique(truth, return_counts=True)[1]
-    found_sizes = np.unique(found, return_counts=True)[1]
-    right = _pairs(both)
+    truth = truth_of(machine, world)
+    rows = np.array(list(truth), np.int64)
+    both = np.stack((np.array(list(truth.values()), np.int64), machine.domain.groups.label[rows]), axis=1)
+    is_known = (machine.domain.table.rows["space"][rows]["points"] > 0).all(axis=1)
+    right, found = _pairs(both), _pairs(both[:, 1])
     members: dict[int, set[int]] = {}
     labels: dict[int, set[int]] = {}
-    for one, label in zip(truth.tolist(), found.tolist(), strict=True):
+    for one, label in both.tolist():
         members.setdefault(one, set()).add(label)
         labels.setdefault(label, set()).add(one)
     exact = sum(len(names) == 1 and labels[min(names)] == {one} for one, names in members.items())
     return Score(
-        recall=right / _pairs(true_sizes) if _pairs(true_sizes) else 1.0,
-        precision=right / _pairs(found_sizes) if _pairs(found_sizes) else 1.0,
-        exact=exact / len(members) if members else 1.0,
+        recall=_ratio(right, _pairs(both[:, 0])),
+        recall_both=_ratio(_pairs(both[is_known]), _pairs(both[is_known, 0])),
+        precision=_ratio(right, found),
+        exact=_ratio(exact, len(members)),
         unseen=1 - len(rows) / len(world.connection_of),
-        wrong_pairs=_pairs(found_sizes) - right,
+        wrong_pairs=found - right,
         seen_subflows=len(rows),
     )

@@ -188,15 +188,16 @@ def align(one: Any, other: Any, flip: Any, lag_us: Any, work_at: Any, work_value
 @compiled
 def align_connections(rows: Any, following: Any, parity: Any, i: int, j: int, flip: int, lag_us: int, out: Any,
                       work_at: Any, work_value: Any, trial: Any) -> int:  # fmt: skip
-    """Test all pairs of members of two connections (of 8 each at most); a veto of one pair decides.
+    """Test all pairs of members of two connections (of 8 each at most); the worst state of a pair decides.
 
-    Returns the state of the best pair, with ``out`` as of ``align`` for it; ``out[4], out[5]`` are its rows.
+    ``out`` is as of ``align`` for the pair that says most; ``out[4], out[5]`` are its rows, -1 where none holds.
 
     Args:
         flip: whether side 0 of ``i``'s connection is side 1 of ``j``'s.
     """
     best = UNKNOWN
     out[0], out[1], out[2], out[3] = 1.0, np.nan, np.nan, 0.0
+    out[4], out[5] = -1.0, -1.0
     p = i
     for _ in range(MEMBERS_MAX):
         q = j
@@ -205,12 +206,11 @@ def align_connections(rows: Any, following: Any, parity: Any, i: int, j: int, fl
             state = align(rows[p], rows[q], turn, lag_us, work_at, work_value, trial)
             if state == VETO:
                 return VETO
-            is_better = state == HOLDS and (best != HOLDS or trial[0] < out[0])
-            if is_better or (state == OUTSIDE and best == UNKNOWN):
-                best = state
+            if state == HOLDS and (out[4] < 0 or trial[0] < out[0]):
                 for k in range(4):
                     out[k] = trial[k]
                 out[4], out[5] = p, q
+            best = max(best, state)
             q = following[q]
             if q == j:
                 break
@@ -229,6 +229,22 @@ def align_pairs(rows: Any, following: Any, parity: Any, pairs: Any, lag_us: int,
             rows, following, parity, pairs[k, 0], pairs[k, 1], pairs[k, 2], lag_us, out[k],
             work_at, work_value, trial,
         )  # fmt: skip
+
+
+@compiled
+def mark_soft(edges: Any, count: int, first_soft: int, following: Any, is_soft: Any) -> int:
+    """Mark the rows of connections that a soft edge holds together; returns how many such edges there are."""
+    found = 0
+    for k in range(count):
+        edge = edges[k]
+        if edge.kind < first_soft or edge.is_dead != 0:
+            continue
+        found += 1
+        row = edge.i
+        while is_soft[row] == 0:
+            is_soft[row] = 1
+            row = following[row]
+    return found
 
 
 @compiled

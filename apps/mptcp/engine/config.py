@@ -14,6 +14,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "near_bytes": (0, 1 << 40),
     "far_bytes": (0, 1 << 40),
     "join_flood_count": (2, 1_000_000),
+    "false_partners": (0, 1),
 }
 
 
@@ -29,6 +30,7 @@ class AssociatorConfig:
         lag_s: by how much one subflow may trail another: half a second of queue with room to spare.
         near_bytes: tolerance between numbers in one 64-bit space alone, however many connections are in play.
         far_bytes: tolerance at 64 bit where both spaces meet, or where few connections are in play.
+        false_partners: at 32 bit, strangers expected to pass a test beside the true partner, at most.
         join_flood_count: joins within the window, by one pair of hosts or with one token, that are a flood.
     """
 
@@ -40,6 +42,7 @@ class AssociatorConfig:
     near_bytes: int = 8_000_000
     far_bytes: int = 1_000_000_000
     join_flood_count: int = 256
+    false_partners: float = 1e-3
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -21,7 +21,6 @@ STRIKES_CUT: Final = 2
 VETOES_MAX: Final = 4096
 FALSE_EXPECTED: Final = 1e-4
 START_BYTES: Final = 8_000_000  # B of T3
-FALSE_SHARE_32: Final = 1e-3  # most false partners that a subflow may expect
 STRONG_32: Final = 1e-6  # below, both spaces at 32 bit are as good as at 64: it may block
 
 KIND_OF: Final = {
@@ -35,18 +34,24 @@ def sweep_all(domain: Domain, since_us: int) -> None:
     """Try soft links again, and seek new ones. Complexity: O(n log n) over subflows, where 32-bit numbers are few."""
     cut_vetoed(domain, since_us)
     for _ in range(ROUNDS_MAX):
-        if not seek_64(domain) + seek_32(domain):
+        units = _gather(domain)
+        joined = seek_64(domain, units)
+        joined += seek_32(domain, _gather(domain) if joined else units)
+        if not joined:
             break
+
+
+def _gather(domain: Domain) -> sweep.Units:
+    table, groups = domain.table, domain.groups
+    return sweep.gather(table.rows, table.used, groups.following, groups.parity)
 
 
 def cut_vetoed(domain: Domain, since_us: int) -> None:
     """Cut the weakest soft edge between siblings that moved apart."""
-    edges, groups, table = domain.edges.kept, domain.groups, domain.table
-    soft = edges[(edges["kind"] >= FIRST_SOFT) & (edges["is_dead"] == 0)]
-    if not len(soft):
+    groups, table = domain.groups, domain.table
+    is_soft = np.zeros(table.used, np.uint8)
+    if not alignment.mark_soft(domain.edges.all, domain.edges.count, FIRST_SOFT, groups.following, is_soft):
         return
-    is_soft_label = set(np.unique(groups.label[soft["i"]]).tolist())
-    is_soft = np.isin(groups.label[: table.used], list(is_soft_label)).astype(np.uint8)
     found = np.empty((VETOES_MAX, 2), np.int32)
     count = alignment.find_vetoes(
         table.rows,
@@ -86,10 +91,9 @@ def near_bytes(domain: Domain, count: int) -> int:
     return int(max(domain.config.near_bytes, min(domain.config.far_bytes, allowed)))
 
 
-def seek_64(domain: Domain) -> int:
+def seek_64(domain: Domain, units: sweep.Units) -> int:
     """Join connections whose 64-bit intervals meet; returns how many joined."""
-    table, groups = domain.table, domain.groups
-    units = sweep.gather(table.rows, table.used, groups.following, groups.parity)
+    groups = domain.groups
     near = near_bytes(domain, len(units.head))
     pairs = sweep.meeting_pairs(units, 2 * domain.config.far_bytes)
     verdict, gap, chance = sweep.judge(pairs, units, near, domain.config.far_bytes, START_BYTES)
@@ -106,10 +110,9 @@ def seek_64(domain: Domain) -> int:
     return len(grown)
 
 
-def seek_32(domain: Domain) -> int:
+def seek_32(domain: Domain, units: sweep.Units) -> int:
     """Join connections whose numbers move together where some are of 32 bits; returns how many joined."""
     table, groups = domain.table, domain.groups
-    units = sweep.gather(table.rows, table.used, groups.following, groups.parity)
     found = sweep_32.candidates(table.rows, units, groups.following, groups.parity)
     if not len(found):
         return 0
@@ -138,7 +141,11 @@ def seek_32(domain: Domain) -> int:
             continue
         again, found_now = _align(domain, i, j, flip)
         rivals = crowd.rivals(groups.members(i), groups.members(j))
-        if again != alignment.HOLDS or found_now[3] != 2 or found_now[0] * rivals > FALSE_SHARE_32:
+        if (
+            again != alignment.HOLDS
+            or found_now[3] != 2
+            or found_now[0] * rivals > domain.config.false_partners
+        ):
             continue
         p, q = int(found_now[4]), int(found_now[5])
         turn = int(groups.parity[i] ^ groups.parity[p] ^ groups.parity[j] ^ groups.parity[q]) ^ flip
