@@ -123,9 +123,13 @@ class SensorWorker:
 
     def _return(self) -> None:
         try:
-            self._ring = open_ring(self.spec)
+            ring = open_ring(self.spec)
         except OSError:
             return
+        if ring.error():  # it exists but is down: who binds is told so at once
+            ring.close()
+            return
+        self._ring = ring
         self.counts.is_up = True
         self._tell("mptcp.sensor_recovered", "")
 

@@ -108,6 +108,9 @@ def test_an_interface_that_goes_down_for_a_while_keeps_its_sensor() -> None:
         await sensor.apply(SPEC)
         ip("link set right down")
         await until(lambda: bool(context.events))
+        known = len(context.samples)
+        await until(lambda: len(context.samples) >= known + 3)
+        assert [name for name, _ in context.events] == ["mptcp.sensor_failed"], "told once"
         ip("link set right up")
         await until(lambda: sensor.snapshot()["is_up"] is True)
         send([packets.frame(DATA)])
