@@ -15,7 +15,7 @@ from apps.mptcp.record_log import log_append, log_entries, log_last
 from apps.mptcp.services import live_association
 from apps.mptcp.services.leases import LOCK_CLASS
 from apps.mptcp.services.live_association import domain_associate
-from apps.mptcp.services.samples import sensor_samples_ingest
+from apps.mptcp.services.samples import observer_make, sensor_samples_ingest
 from nfvportal.inventory.models import Device, DeviceKind, Site
 from tests.support.mptcp_packets import Segment
 from tests.support.mptcp_scene import SceneConnection, capture_of
@@ -221,3 +221,17 @@ def test_counters_are_stored_when_nothing_else_changes(gateway: Device) -> None:
     assert row.subflows.get().packet_count == 43
     assert len(row.subflows.get().points["at_s"]) == 20
     assert User.objects.count() == 0
+
+
+def test_places_of_a_device_keep_apart(gateway: Device) -> None:
+    domain, _ = AssociationDomain.objects.get_or_create(site=gateway.site)
+    lan = observer_make(domain, gateway, "lan0")
+    records = records_of(SceneConnection(1).handshake())
+    for said in ([lan.number] * 3, [lan.number + 1, 900, 900], [900, lan.number + 1, lan.number]):
+        records.observer[:] = said
+        sensor_samples_ingest(device_name=gateway.name, columns=records_to_columns(records))
+    places = {row.interface: row.number for row in Observer.objects.all()}
+    assert set(places) == {"lan0", f"observer-{lan.number + 1}", "observer-900"}
+    kept = [entry.records.observer.tolist() for entry in log_entries(domain.pk, "0-0", 10)]
+    second, far = places[f"observer-{lan.number + 1}"], places["observer-900"]
+    assert kept == [[lan.number] * 3, [second, far, far], [far, second, lan.number]]

@@ -12,6 +12,7 @@ from django.utils import timezone
 from prometheus_client import Counter
 
 from apps.mptcp.engine.record_batch import columns_to_records
+from apps.mptcp.engine.records import PacketRecords
 from apps.mptcp.models import AssociationDomain, Observer
 from apps.mptcp.record_log import is_first_to_ask, log_append, log_last, position_order
 from nfvportal.celery import app
@@ -25,6 +26,9 @@ TOLD_EVERY: Final = timedelta(seconds=2)
 TOLD: Final = ("sampling_ratio", "packet_count", "kernel_drop_count", "own_drop_count", "is_up")
 ASSOCIATE_EXPIRES_S: Final = 10
 QUIET_S: Final = 2.0
+# A collector hears at most so many exporters.
+OBSERVERS_MAX: Final = 256
+OWN: Final = "observer-"
 
 Columns = Mapping[str, Sequence[Any]]
 
@@ -44,9 +48,7 @@ def sensor_samples_ingest(*, device_name: str, columns: Columns) -> int:
         REFUSED.inc()
         return 0
     domain, _ = AssociationDomain.objects.get_or_create(site=device.site)
-    observer = observer_of(domain, device, _first(columns, "observer"))
-    _told_set(observer, columns)
-    records.observer[:] = np.uint16(observer.number)
+    _observers_set(domain, device, records, columns)
     if not log_append(domain.pk, records, time.time()):
         DROPPED.inc(len(records))
         AssociationDomain.objects.filter(pk=domain.pk).update(dropped_count=F("dropped_count") + len(records))
@@ -55,12 +57,35 @@ def sensor_samples_ingest(*, device_name: str, columns: Columns) -> int:
     return len(records)
 
 
-def observer_of(domain: AssociationDomain, device: Device, number: object) -> Observer:
-    """Return the observation point of a device: the one of that number, else its first, else a new one."""
-    rows = list(Observer.objects.filter(domain=domain, device=device).select_related("device"))
-    return next(
-        (row for row in rows if row.number == number), rows[0] if rows else observer_make(domain, device)
-    )
+def _observers_set(
+    domain: AssociationDomain, device: Device, records: PacketRecords, columns: Columns
+) -> None:
+    """Give records the numbers of the device's own observation points, and note what their sensor says of itself.
+
+    A number that the portal gave the device stands; any other, of a collector's exporters for example, is the device's
+    own name for a place, which gets a number of ours.
+    """
+    rows = list(Observer.objects.filter(domain=domain, device=device))
+    said = records.observer.copy()
+    numbers = {int(number) for number in np.unique(said)}
+    told = _first(columns, "observer")
+    if isinstance(told, int) and not isinstance(told, bool) and 0 <= told < 2**16:
+        numbers.add(told)
+    for number in sorted(numbers):
+        row = _place_of(rows, number)
+        if row is None:
+            row = rows[0] if len(rows) >= OBSERVERS_MAX else observer_make(domain, device, f"{OWN}{number}")
+            rows.append(row)
+        records.observer[said == number] = np.uint16(row.number)
+        if number == told:
+            _told_set(row, columns)
+
+
+def _place_of(rows: Sequence[Observer], number: int) -> Observer | None:
+    """Return the device's place of this name; else the one that the portal gave this number."""
+    named = (row for row in rows if row.interface == f"{OWN}{number}")
+    given = (row for row in rows if row.number == number and not row.interface.startswith(OWN))
+    return next(named, None) or next(given, None)
 
 
 def observer_make(domain: AssociationDomain, device: Device, interface: str = "") -> Observer:
