@@ -2,8 +2,11 @@
 
 import select
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
 from typing import Any
+
+import pytest
 
 from apps.chains.agent.foreign_programs import PROGRAMS, Nftables
 from apps.chains.agent.foreign_space import command
@@ -11,6 +14,8 @@ from apps.chains.agent.specs import NfSpec
 from apps.chains.agent.worker_link import QUEUE_MAX, Item, WorkerLink
 from apps.chains.agent.worker_start import is_recoverable, start_worker
 from apps.chains.engine.fields import Field
+from tests.nfvportal.agent.in_namespace import in_namespace
+from tests.support.foreign import missing_tool
 from tests.support.waiting import wait_until
 
 WITHIN_S = 30.0
@@ -36,6 +41,23 @@ TWIN: dict[str, object] = {
         {"action": "deny", "proto": "udp", "src": "10.1.0.0/17", "dst_port": 53},
     ],
 }
+
+
+def with_tool(name: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
+    """Run a test's body in a namespace, if the machine has a program."""
+
+    def decorated(body: Callable[[], None]) -> Callable[[], None]:
+        inside = in_namespace(body)
+
+        @wraps(body)
+        def run() -> None:
+            if reason := missing_tool(name):
+                pytest.skip(reason)
+            inside()
+
+        return run
+
+    return decorated
 
 
 class Bed:

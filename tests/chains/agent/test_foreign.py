@@ -2,35 +2,38 @@
 
 import asyncio
 import os
-import re
-import shutil
+import random
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from functools import wraps
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from apps.chains.agent import foreign_space, foreign_worker, server, worker_start
-from apps.chains.agent.foreign_programs import PROGRAMS, foreign_nfs_check
 from apps.chains.agent.foreign_space import FRAME_MIN, MARKER_TYPE, Space
 from apps.chains.agent.foreign_worker import DONE_EVERY
 from apps.chains.agent.packet_sockets import FRAME_MAX
-from apps.chains.agent.specs import NfSpec
-from apps.chains.agent.worker_start import check_nf
 from apps.chains.engine.fields import Field
-from apps.chains.engine.foreign import FOREIGN
 from apps.chains.engine.frame_builder import FrameParts, build_frame
 from apps.chains.engine.nfs.firewall import Firewall
 from apps.chains.engine.packet import parse
 from apps.chains.engine.protocols import TCP, UDP
 from apps.chains.engine.traffic_mix import TrafficMix, TrafficSource
 from nfvportal.lib.errors import InvalidInputError
-from tests.chains.agent.foreign_bed import OPEN, RULESET, TWIN, Bed, Delaying, Unchecked, use_program
+from tests.chains.agent.foreign_bed import (
+    OPEN,
+    RULESET,
+    TWIN,
+    Bed,
+    Delaying,
+    Unchecked,
+    use_program,
+    with_tool,
+)
 from tests.chains.agent.switch_bed import Context, make_bridge
-from tests.nfvportal.agent.in_namespace import in_namespace
 from tests.support.foreign import ADDRESS_RULES, ADDRESS_TWIN, BridgedTwin, missing_tool
 from tests.support.waiting import wait_until
 
@@ -40,31 +43,10 @@ FRAMES = list(
 PARTS = FrameParts(b"\x0a\1\0\1", b"\xc0\xa8\0\1", TCP, b"hello", 1000, 80)
 
 
-def with_tool(name: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
-    """Run a test's body in a namespace, if the machine has a program."""
-
-    def decorated(body: Callable[[], None]) -> Callable[[], None]:
-        inside = in_namespace(body)
-
-        @wraps(body)
-        def run() -> None:
-            if reason := missing_tool(name):
-                pytest.skip(reason)
-            inside()
-
-        return run
-
-    return decorated
-
-
 def twin_of(frames: list[bytes]) -> list[bytes | None]:
     """Return what our own firewall with the same rules makes of frames."""
     firewall = Firewall(TWIN)
     return [frame if firewall.process(parse(frame), 0) else None for frame in frames]
-
-
-def test_every_foreign_type_has_a_program() -> None:
-    assert PROGRAMS.keys() == FOREIGN.keys()
 
 
 @with_tool("nft")
@@ -295,6 +277,57 @@ def test_rules_on_addresses_meet_every_odd_frame_as_their_twin_does() -> None:
     bed.close()
 
 
+@with_tool("nft")
+def test_random_rules_mean_the_same_to_nft_and_to_our_firewall() -> None:
+    for seed in range(6):
+        rng = random.Random(seed)
+        rules = [random_rule(rng) for _ in range(rng.randint(1, 12))]
+        default = rng.choice(("allow", "deny"))
+        frames = list(TrafficSource(TrafficMix(flow_count=200, servers=8), seed).frames(400))
+        twin = Firewall({"rules": rules, "default": default, "is_stateful": False})
+        bed = Bed("nftables", {"ruleset": nft_text(rules, default)})
+        wanted = [frame if twin.process(parse(frame), 0) else None for frame in frames]
+        assert bed.passed(frames) == wanted, (seed, rules, default)
+        bed.close()
+
+
+def random_rule(rng: random.Random) -> dict[str, Any]:
+    """Return a rule of our firewall that meets packets of the mix."""
+    rule: dict[str, Any] = {"action": rng.choice(("allow", "deny"))}
+    if rng.random() < 0.6:
+        rule["proto"] = rng.choice(("tcp", "udp"))
+        if rng.random() < 0.7:
+            rule["dst_port"] = rng.choice(([80], [53, 443], ["1000-40000"], ["0-79", 8080]))
+    # nft refuses addresses of both versions in one rule.
+    if rng.random() < 0.2:
+        rule["dst"] = "2001:db8::c0a8:0/124"
+        return rule
+    for side, net in (("src", "10.1"), ("dst", "192.168")):
+        if rng.random() < 0.4:
+            rule[side] = str(
+                ip_network(f"{net}.{rng.randrange(256)}.0/{rng.choice((16, 17, 22, 29))}", strict=False)
+            )
+    return rule
+
+
+def nft_text(rules: list[dict[str, Any]], default: str) -> str:
+    """Return the same rules for nft."""
+    lines = []
+    for rule in rules:
+        words = []
+        for side, name in (("src", "saddr"), ("dst", "daddr")):
+            if side in rule:
+                words.append(f"{'ip6' if ':' in rule[side] else 'ip'} {name} {rule[side]}")
+        proto = rule.get("proto")
+        if "dst_port" in rule:
+            words.append(f"{proto} dport {{ {', '.join(map(str, rule['dst_port']))} }}")
+        elif proto:
+            words.append(f"meta l4proto {proto}")
+        lines.append(" ".join([*words, "counter", "accept" if rule["action"] == "allow" else "drop"]))
+    policy = "accept" if default == "allow" else "drop"
+    return OPEN.replace("policy accept;", f"policy {policy};\n  " + "\n  ".join(lines))
+
+
 def is_plain(frame: bytes) -> bool:
     """Whether a bridge takes a frame, and nft and our firewall agree on where its ports are."""
     packet = parse(frame)
@@ -345,96 +378,6 @@ def test_programs_end_with_their_proxy() -> None:
     (child,) = children_of(bed.link.pid)
     bed.close()
     wait_until(lambda: not Path(f"/proc/{child}/exe").exists(), "ngrep ended too")
-
-
-BAD_RULES = {
-    "tcp dprt 80 drop": "line 4, column 7: syntax error.*(nft)",
-    "limit rate 5/second accept": "must not use limit: .*clock",
-    "quota over 5 mbytes drop": "must not use quota",
-    "ip ttl set 9": "must not use mangle: the profile says that nothing is written",
-    "numgen random mod 2 0 drop": "must not match numgen: .*random",
-    "meta length > 100 drop": "must not match meta length.*ip length",
-    "meta mark 1 drop": "must not match meta mark",
-    "@nh,64,8 9 drop": "must not match raw bytes",
-    "ip checksum 7 drop": "must not match ip checksum",
-    'log prefix "x"': "must not use log: packets would be made, sent elsewhere or kept",
-    "tcp option maxseg size 1 drop": "must not match tcp option",
-    'dup to "out"': "(nft)",
-}
-
-
-@with_tool("nft")
-def test_rules_that_belie_the_profile_are_refused() -> None:
-    for rule, words in BAD_RULES.items():
-        ruleset = OPEN.replace("policy accept;", f"policy accept;\n  {rule}\n")
-        with pytest.raises(InvalidInputError) as caught:
-            foreign_nfs_check([NfSpec("c/fw", "nftables", {"ruleset": ruleset}, 1, {})])
-        assert caught.value.field == "nfs[0].params.ruleset"
-        assert re.search(words, caught.value.limit), (rule, caught.value.limit)
-
-
-BAD_TABLES = {
-    OPEN.replace("bridge", "inet") + OPEN.replace("bridge t", "bridge u"): "family bridge only, not inet",
-    OPEN.replace("forward", "input"): "not filter at input",
-    OPEN.replace(
-        "filter hook forward priority 0; policy accept;", "filter hook forwrd priority 0;"
-    ): "unknown chain",
-    "table bridge t { }\n": "must have a chain with a hook",
-    "table bridge t {\n set s { type ipv4_addr; flags timeout; }\n}\n" + OPEN: "time out or that rules fill",
-    "table bridge t {\n quota q { over 5 mbytes }\n}\n" + OPEN: "must not have a quota",
-    'include "/etc/hostname"\n' + OPEN: "include",
-    OPEN.replace("table bridge t {", "table bridge t {\n flags owner;"): "flag owner",
-    "# " + "x" * 40_000: "1 to 12288 characters",
-    "# é" + "é" * 10_000 + OPEN: "at most 12288 bytes",
-    "\x1b" + OPEN: "plain text",
-    "nonsense": "must have a table of the family bridge",
-}
-
-
-@with_tool("nft")
-def test_tables_that_are_not_for_a_bridge_are_refused() -> None:
-    for ruleset, words in BAD_TABLES.items():
-        with pytest.raises(InvalidInputError) as caught:
-            foreign_nfs_check([NfSpec("c/fw", "nftables", {"ruleset": ruleset}, 1, {})])
-        assert caught.value.field == "nfs[0].params.ruleset"
-        assert re.search(words, caught.value.limit), (ruleset[:80], caught.value.limit)
-
-
-@with_tool("ngrep")
-def test_patterns_that_ngrep_refuses_are_refused() -> None:
-    foreign_nfs_check([NfSpec("c/search", "ngrep", {"pattern": "-K3|a{2}"}, 1, {})])
-    for pattern, words in (
-        ("(", "missing closing parenthesis.*(ngrep)"),
-        ("a\nb", "one line"),
-        ("", "1 to 512"),
-    ):
-        with pytest.raises(InvalidInputError, match=words) as caught:
-            foreign_nfs_check([NfSpec("c/search", "ngrep", {"pattern": pattern}, 1, {})])
-        assert caught.value.field == "nfs[0].params.pattern"
-
-
-@pytest.mark.parametrize(
-    ("type_", "params", "tool"),
-    [("nftables", {"ruleset": OPEN}, "nftables"), ("ngrep", {"pattern": "x"}, "ngrep")],
-)
-def test_a_server_without_the_program_says_what_to_install(
-    type_: str, params: dict[str, object], tool: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(shutil, "which", lambda name, path=None: None)
-
-    @in_namespace
-    def body() -> None:
-        with pytest.raises(InvalidInputError, match=f"install {tool} there") as caught:
-            foreign_nfs_check([NfSpec("c/nf", "monitor", {}, 1, {}), NfSpec("c/nf", type_, params, 1, {})])
-        assert caught.value.field == "nfs[1].type"
-
-    body()
-
-
-def test_settings_are_checked_without_the_program_too() -> None:
-    with pytest.raises(InvalidInputError, match=r"params\.rules: is unknown"):
-        check_nf(NfSpec("c/fw", "nftables", {"rules": []}, 1, {}))
-    check_nf(NfSpec("c/fw", "nftables", {"ruleset": OPEN}, 1, {}))
 
 
 @with_tool("nft")
