@@ -12,7 +12,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, Final
 
@@ -70,6 +70,20 @@ def publish_latest(topic: str, key: str, data: Mapping[str, Any]) -> None:
         _client().publish(LATEST_CHANNEL + topic, json.dumps(key) + "\n" + encode(data))
     except redis.RedisError:
         LOST.inc()
+
+
+def followed(topics: Sequence[str]) -> set[str]:
+    """Return those of some topics that a web process follows; all of them when Valkey does not say.
+
+    What is published on the others reaches nobody: who comes later starts with a snapshot of what is committed by then.
+    """
+    if not topics:
+        return set()
+    try:
+        counts: Any = _client().pubsub_numsub(*(EVENT_CHANNEL + topic for topic in topics))
+    except redis.RedisError:
+        return set(topics)
+    return {topic for topic, (_, count) in zip(topics, counts, strict=True) if count}
 
 
 def encode(data: object) -> str:

@@ -17,7 +17,7 @@ from apps.mptcp.selectors import (
     domain_data,
     sensors_by_site,
 )
-from nfvportal.live.publish import publish, publish_latest
+from nfvportal.live.publish import followed, publish, publish_latest
 
 LIST_TOPIC: Final = "mptcp"
 
@@ -28,14 +28,19 @@ def topic_of(connection_id: int) -> str:
 
 
 def announce_connections(ids: Iterable[int]) -> None:
-    """Tell that connections changed; read anew after the commit: what is told is what a snapshot would say."""
+    """Tell that connections changed; read anew after the commit: what is told is what a snapshot would say.
+
+    Whole connections are told only where somebody looks at one: thousands may change at once.
+    """
     wanted = sorted(set(ids))
 
     def tell() -> None:
+        looked_at = followed([topic_of(key) for key in wanted])
         for row in connection_list().filter(pk__in=wanted).order_by("pk"):
             if row.capture_id is None:
                 publish(LIST_TOPIC, "connection_changed", {"connection": connection_row(row)})
-            publish(topic_of(row.pk), "connection_changed", {"connection": connection_data(row)})
+            if topic_of(row.pk) in looked_at:
+                publish(topic_of(row.pk), "connection_changed", {"connection": connection_data(row)})
 
     if wanted:
         transaction.on_commit(tell, robust=True)
@@ -46,9 +51,11 @@ def announce_counters(ids: Iterable[int]) -> None:
     wanted = sorted(set(ids))
 
     def tell() -> None:
+        looked_at = followed([topic_of(key) for key in wanted])
         for row in connection_list().filter(pk__in=wanted):
             publish_latest(LIST_TOPIC, f"connection:{row.pk}", connection_row(row))
-            publish_latest(topic_of(row.pk), "counters", connection_row(row))
+            if topic_of(row.pk) in looked_at:
+                publish_latest(topic_of(row.pk), "counters", connection_data(row))
 
     if wanted:
         transaction.on_commit(tell, robust=True)
