@@ -150,6 +150,7 @@ def test_options_beyond_their_limits_are_named(
     assert words in run(tmp_path, capture, *arguments, code=1)[1]
 
 
+@pytest.mark.slow
 def test_a_file_larger_than_the_memory_it_may_use(tmp_path: Path) -> None:
     whole = write(tmp_path / "part.pcap", talk(1 << 50, PORTS, 600)).read_bytes()
     head, body = whole[:24], whole[24:] * 4
