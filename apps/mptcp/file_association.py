@@ -279,8 +279,9 @@ def answer_lines(answer: FileAnswer) -> Iterator[str]:
         )
         for flow in connection["subflows"]:
             first, last = ("b", "a") if flow["client"] == "b" else ("a", "b")
+            arrow = "->" if flow["client"] else "<->"  # who opened it was not seen
             yield (
-                f"  {_endpoint(flow, first)} -> {_endpoint(flow, last)}  {flow['packet_count']} packets, "
+                f"  {_endpoint(flow, first)} {arrow} {_endpoint(flow, last)}  {flow['packet_count']} packets, "
                 f"{flow['state']}"
             )
             yield from (

@@ -88,7 +88,7 @@ def test_connections_with_confidence_and_evidence_in_words(tmp_path: Path, captu
     assert numbers["packets_per_s"] > 0
     assert found["files"][0]["input_format"] == "pcap"
     words = run(tmp_path, capture)[0]
-    assert "10.0.0.1:40001 -> 10.0.0.2:443  10 packets" in words
+    assert "10.0.0.1:40001 <-> 10.0.0.2:443  10 packets" in words
     assert "2 connections, 2 with several subflows, 5 subflows; 60 packets in" in words
 
 
