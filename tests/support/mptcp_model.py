@@ -286,7 +286,8 @@ def _ends(model: Model, draw: _Draw, progress: _Progress, rng: np.random.Generat
 class Score:
     """Pairs of subflows: recall, precision; shares of connections found exactly, and of subflows unseen.
 
-    ``recall_both``: recall among subflows whose numbers were seen in both directions.
+    Recall is among subflows with a number of the data stream in a sample: one seen only by, say, the SYN/ACK of its
+    join cannot be told from any other. ``recall_both``: among those whose numbers were seen in both directions.
     """
 
     recall: float
@@ -325,7 +326,8 @@ def score(machine: Associator, world: World) -> Score:
     truth = truth_of(machine, world)
     rows = np.array(list(truth), np.int64)
     both = np.stack((np.array(list(truth.values()), np.int64), machine.domain.groups.label[rows]), axis=1)
-    is_known = (machine.domain.table.rows["space"][rows]["points"] > 0).all(axis=1)
+    points = machine.domain.table.rows["space"][rows]["points"] > 0
+    is_known, has_number = points.all(axis=1), points.any(axis=1)
     right, found = _pairs(both), _pairs(both[:, 1])
     members: dict[int, set[int]] = {}
     labels: dict[int, set[int]] = {}
@@ -334,7 +336,7 @@ def score(machine: Associator, world: World) -> Score:
         labels.setdefault(label, set()).add(one)
     exact = sum(len(names) == 1 and labels[min(names)] == {one} for one, names in members.items())
     return Score(
-        recall=_ratio(right, _pairs(both[:, 0])),
+        recall=_ratio(_pairs(both[has_number]), _pairs(both[has_number, 0])),
         recall_both=_ratio(_pairs(both[is_known]), _pairs(both[is_known, 0])),
         precision=_ratio(right, found),
         exact=_ratio(exact, len(members)),

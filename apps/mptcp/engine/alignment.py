@@ -35,7 +35,7 @@ Work = tuple[NDArray[np.int64], NDArray[np.uint64], NDArray[np.float64]]
 
 def work_space() -> Work:
     """Return arrays that the compiled functions write on; they allocate none themselves."""
-    return np.empty((2, POINTS_MAX), np.int64), np.empty((2, POINTS_MAX), np.uint64), np.empty(4)
+    return np.empty((2, POINTS_MAX), np.int64), np.empty((2, POINTS_MAX), np.uint64), np.empty(8)
 
 
 @compiled
@@ -119,18 +119,15 @@ def is_veto(low: Any, high: Any, lag_us: Any, rate: Any, burst: Any, is_64: bool
 
 
 @compiled
-def align_spaces(one: Any, other: Any, lag_us: Any, work_at: Any, work_value: Any) -> Any:
+def align_spaces(
+    one: Any, other: Any, lag_us: Any, rate: Any, burst: Any, work_at: Any, work_value: Any
+) -> Any:
     """Return (state, bytes a stranger would have to hit, widest miss) of two subflows' views of one space."""
     if one.points == 0 or other.points == 0:
         return UNKNOWN, 0.0, 0.0
     is_64 = one.is_64 == 1 and other.is_64 == 1
     count_one = copy_points(one, work_at[0], work_value[0])
     count_other = copy_points(other, work_at[1], work_value[1])
-    rate_one, burst_one = pace(work_at[0], work_value[0], count_one)
-    rate_other, burst_other = pace(work_at[1], work_value[1], count_other)
-    rate, burst = max(rate_one, rate_other), max(burst_one, burst_other)
-    if rate < 0:
-        rate, burst = 0.0, UNPACED_BYTES
     slack = SLACK * rate * float(lag_us) * 1e-6
     lowest, highest, miss = -(2.0**63), 2.0**63, 0.0
     for turn in range(2):
@@ -166,15 +163,20 @@ def keys_differ(one: Any, other: Any, flip: Any) -> bool:
 
 
 @compiled
-def align(one: Any, other: Any, flip: Any, lag_us: Any, work_at: Any, work_value: Any, out: Any) -> Any:
-    """Return the state of two subflows; ``out`` takes chance, misses in one's spaces (NaN: unknown), spaces known."""
+def align(one: Any, other: Any, flip: Any, faced: Any, lag_us: Any, work_at: Any, work_value: Any,
+          out: Any) -> Any:  # fmt: skip
+    """Return the state of two subflows; ``out`` takes chance, misses in one's spaces (NaN: unknown), spaces known.
+
+    ``out[4:6]`` and ``out[6:8]`` hold rates and bursts by the connection's sides; ``faced`` turns one's to them.
+    """
     out[0], out[1], out[2], out[3] = 1.0, np.nan, np.nan, 0.0
     if keys_differ(one, other, flip):
         return VETO
     worst = UNKNOWN
     for side in range(2):
         a, b = one.space[side], other.space[side ^ flip]
-        state, width, miss = align_spaces(a, b, lag_us, work_at, work_value)
+        rate, burst = out[4 + (side ^ faced)], out[6 + (side ^ faced)]
+        state, width, miss = align_spaces(a, b, lag_us, rate, burst, work_at, work_value)
         if state == UNKNOWN:
             continue
         worst = max(worst, state)
@@ -183,6 +185,21 @@ def align(one: Any, other: Any, flip: Any, lag_us: Any, work_at: Any, work_value
         out[1 + side] = miss
         out[3] += 1.0
     return worst
+
+
+@compiled
+def fastest(rows: Any, following: Any, parity: Any, first: int, side: int, rate: Any, burst: Any, work_at: Any,
+            work_value: Any) -> Any:  # fmt: skip
+    """Return the highest rate and burst that a connection's members show in one space, not below those given."""
+    row = first
+    for _ in range(MEMBERS_MAX):
+        space = rows[row].space[side ^ int(parity[row])]
+        found, most = pace(work_at, work_value, copy_points(space, work_at, work_value))
+        rate, burst = max(rate, found), max(burst, most)
+        row = following[row]
+        if row == first:
+            break
+    return rate, burst
 
 
 @compiled
@@ -195,6 +212,11 @@ def align_connections(rows: Any, following: Any, parity: Any, i: int, j: int, fl
     Args:
         flip: whether side 0 of ``i``'s connection is side 1 of ``j``'s.
     """
+    for side in range(2):
+        rate, burst = fastest(rows, following, parity, i, side, -1.0, 0.0, work_at[0], work_value[0])
+        rate, burst = fastest(rows, following, parity, j, side ^ flip, rate, burst, work_at[0], work_value[0])
+        trial[4 + side] = max(rate, 0.0)
+        trial[6 + side] = burst if rate >= 0 else UNPACED_BYTES
     best = UNKNOWN
     out[0], out[1], out[2], out[3] = 1.0, np.nan, np.nan, 0.0
     out[4], out[5] = -1.0, -1.0
@@ -203,7 +225,7 @@ def align_connections(rows: Any, following: Any, parity: Any, i: int, j: int, fl
         q = j
         for _ in range(MEMBERS_MAX):
             turn = int(parity[p]) ^ int(parity[q]) ^ flip
-            state = align(rows[p], rows[q], turn, lag_us, work_at, work_value, trial)
+            state = align(rows[p], rows[q], turn, int(parity[p]), lag_us, work_at, work_value, trial)
             if state == VETO:
                 return VETO
             if state == HOLDS and (out[4] < 0 or trial[0] < out[0]):
@@ -270,8 +292,11 @@ def find_vetoes(rows: Any, used: int, following: Any, parity: Any, is_soft: Any,
                 if mine.points == 0 or theirs.points == 0 or is_apart:
                     continue
                 both_64 = mine.is_64 == 1 and theirs.is_64 == 1
+                size = copy_points(mine, work_at[0], work_value[0])
+                rate_mine, burst_mine = pace(work_at[0], work_value[0], size)
                 size = copy_points(theirs, work_at[0], work_value[0])
                 rate, burst = pace(work_at[0], work_value[0], size)
+                rate, burst = max(rate_mine, rate), max(burst_mine, burst)
                 if rate < 0:
                     rate, burst = 0.0, UNPACED_BYTES
                 low, high = place(
