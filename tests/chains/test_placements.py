@@ -92,13 +92,13 @@ def test_who_is_refused_is_told_why_and_weights_decide(client: Client) -> None:
 def test_chains_that_stay_keep_their_cores(client: Client) -> None:
     """A deployed chain that is not placed takes its cores from what is offered."""
     deployed(runnable("live", rate_pps=5000))
-    chain_make("new", ("monitor",))
-    placement = placement_make(ask=PlacementAsk(chains=("new",))).content
+    chain_make("fresh", ("monitor",))
+    placement = placement_make(ask=PlacementAsk(chains=("fresh",))).content
     assert sum(row["cores"] for row in placement["servers"]) < 12
     everything = placement_make(ask=PlacementAsk()).content
     assert sum(row["cores"] for row in everything["servers"]) == 12
     assert {row["name"] for row in everything["chains"]} | {row["name"] for row in everything["refused"]} == {
-        "live", "new",
+        "live", "fresh",
     }  # fmt: skip
 
 

@@ -28,7 +28,7 @@ def kind_of(chain: Chain, nf: NfInstance, cores: float = 1.0) -> Kind:
     """
     is_single = nf.profile.state == StateScope.SHARED
     owner = "" if not is_single or nf.profile.shared_state else f"{chain.name}/{nf.name}"
-    settings = [dict(nf.params), nf.service.mean_us, nf.service.scv, nf.service.is_waiting]
+    settings = [dict(nf.params), nf.service.mean_us, nf.service.scv, nf.service.is_waiting, cores]
     mark = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:6]
     owns = 0.0 if nf.service.is_waiting else cores
     return Kind(

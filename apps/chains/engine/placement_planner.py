@@ -338,6 +338,7 @@ def _check(task: PlacementTask) -> None:
         raise InvalidInputError("chains", "must have different names")
     if not 1 <= task.buckets <= 1024:
         raise InvalidInputError("buckets", "must be 1 to 1024")
+    kinds: dict[str, Kind] = {}
     for index, demand in enumerate(task.demands):
         numbers = {"rate_pps": demand.rate_pps, "weight": demand.weight}
         for name, value in numbers.items():
@@ -346,3 +347,7 @@ def _check(task: PlacementTask) -> None:
         for position, nf in enumerate(demand.nfs):
             if not (nf.kind.service_us > 0 and math.isfinite(nf.kind.service_us)):
                 raise InvalidInputError(f"chains[{index}].nfs[{position}].service", "must be above 0")
+            if kinds.setdefault(nf.kind.key, nf.kind) != nf.kind:
+                raise InvalidInputError(
+                    f"chains[{index}].nfs[{position}]", f"must be of one kind {nf.kind.key}"
+                )

@@ -1,6 +1,7 @@
 """Placements of many chains: against brute force, within their bounds, every limit kept, few buckets moved."""
 
 from dataclasses import replace
+from random import Random
 from statistics import fmean
 
 import pytest
@@ -160,6 +161,35 @@ def test_every_limit_is_kept(seed: int, demands: int, servers: int, buckets: int
     ):
         assert bound <= term + 1e-9
     assert decompose(task, effort=QUICK) == answer, "the same seed gives the same answer"
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 1 << 20), st.integers(2, 8), st.integers(2, 4), st.randoms(use_true_random=False))
+def test_every_limit_is_kept_when_demands_and_servers_change(
+    seed: int, demands: int, servers: int, rng: Random
+) -> None:
+    task = random_task(seed, demands=demands, nfs=4, servers=servers, buckets=8)
+    first = decompose(task, effort=QUICK)
+    changed = replace(
+        task,
+        demands=tuple(
+            replace(d, rate_pps=d.rate_pps * rng.choice((0.5, 1.0, 1.1, 2.0))) for d in task.demands
+        ),
+        servers=tuple(server for server in task.servers if rng.random() < 0.8) or task.servers,
+    )
+    second = decompose(changed, before=before_of(first), effort=QUICK)
+    assert_valid_placement(changed, second)
+    assert second.terms.missed <= decompose(changed, effort=QUICK).terms.missed + 1e-9
+    both = {c.demand.name for c in first.chains} & {c.demand.name for c in second.chains}
+    known = sum(len(c.demand.nfs) for c in second.chains if c.demand.name in both) * task.buckets
+    assert second.moved_buckets + second.kept_buckets == known
+
+
+def test_two_kinds_of_one_name_are_refused() -> None:
+    task = one_chain(1000)
+    other = replace(task.demands[0], name="d", nfs=(PlacedNf("n", Kind("k", "t", 50.0)),))
+    with pytest.raises(InvalidInputError):
+        place(replace(task, demands=(*task.demands, other)))
 
 
 def test_hybrid_chains_keep_their_parallel_parts_on_one_server() -> None:
