@@ -137,7 +137,8 @@ class Change:
     """One thing that happened.
 
     Args:
-        connection: id it happened to; other: the connection that was merged into it or split from it.
+        connection: id it happened to; other: the connection that was merged into it or split from it; for a subflow
+            that joined, the connection that it was alone until then.
         subflow: id, where one joined or left.
         alarm, words: of an alarm.
     """
