@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page
 
-from apps.chains.engine.nfs.registry import MAKERS, make_nf
+from apps.chains.chain_definition import settings_check
+from apps.chains.engine.foreign import FOREIGN
+from apps.chains.engine.nfs.registry import MAKERS
 from nfvportal.lib.errors import InvalidInputError
 from tests.browser.watch import watched_page
 from tests.support.whole_portal import WholePortal
@@ -291,16 +293,19 @@ def test_words(page: Page, script: str, words: str) -> None:
 
 def test_examples_of_settings_are_what_the_functions_take(page: Page) -> None:
     examples = run(page, "return params.SETTINGS")
-    assert set(examples) == set(MAKERS)
+    assert set(examples) == {*MAKERS, *FOREIGN}
     for slug, row in examples.items():
-        make_nf(slug, row["example"])
+        settings_check("nf", slug, row["example"])
+    assert {slug: list(names) for slug, names in run(page, "return params.TEXTS").items()} == {
+        "nftables": ["ruleset"]
+    }
 
 
-@pytest.mark.parametrize("slug", sorted(MAKERS))
+@pytest.mark.parametrize("slug", sorted({*MAKERS, *FOREIGN}))
 def test_warning_about_functions_that_need_settings(page: Page, slug: str) -> None:
     words = run(page, "return params.warningOf({ params: {} }, { implementation: arg })", slug)
     try:
-        make_nf(slug, {})
+        settings_check("nf", slug, {})
     except InvalidInputError:
         assert words == "needs parameters to run"
     else:

@@ -2,13 +2,14 @@
 
 import { find, make, setText } from "../dom.js";
 import { PROTOCOLS, REPLANS, changeChain, changeMatch, changeNf, isSame, portsOf } from "./model.js";
-import { SETTINGS, warningOf } from "./params.js";
+import { SETTINGS, TEXTS, warningOf } from "./params.js";
 
 const asNumber = (low, words) => (text) => {
   const value = Number(text.replace(",", "."));
   return text.trim() !== "" && Number.isFinite(value) && value > low ? { value } : { error: words };
 };
 const asText = (text) => ({ value: text.trim() });
+const asIs = (text) => ({ value: text });
 const asJson = (text) => {
   try {
     const value = text.trim() ? JSON.parse(text) : {};
@@ -53,6 +54,11 @@ function nfFields(index, types, servers) {
     { field: `${at}.service.scv`, label: "Its variation (scv)", parse: asNumber(-1e-9, "must be 0 or more"), get: (draft) => serviceOf(draft).scv, set: setService("scv"), inputMode: "decimal", help: "0: constant, 1: exponential." },
     { field: `${at}.service.is_waiting`, label: "Waits instead of using a core", isSwitch: true, get: (draft) => serviceOf(draft).is_waiting, set: setService("is_waiting") },
     { field: `${at}.is_state_advisory`, label: "Its state is advisory", isSwitch: true, get: (draft) => nfOf(draft).is_state_advisory, set: set("is_state_advisory"), help: "Allows it beside one that drops: packets stay right, its counters may then include dropped packets. The plan records this." },
+    ...Object.entries(TEXTS).flatMap(([runs, names]) => Object.entries(names).map(([name, label]) => ({
+      field: `${at}.params.${name}`, label, runs, isLong: true, parse: asIs,
+      get: (draft) => nfOf(draft).params[name] ?? "",
+      set: (draft, text) => changeNf(draft, index, { params: { ...nfOf(draft).params, [name]: text } }),
+    }))),
     { field: `${at}.params`, label: "Parameters (JSON)", isLong: true, parse: asJson, format: (params) => JSON.stringify(params, null, 2), get: (draft) => nfOf(draft).params, set: set("params") },
   ];
 }
@@ -142,24 +148,35 @@ export class Settings {
     }
     for (const row of [...this.chainRows, ...this.nfRows]) row.sync(draft, wordsOf(row.row.field));
     if (!nf) return;
-    this.showHint(nf, types.get(nf.type));
     for (const row of this.nfRows) {
       if (/\.service\./.test(row.row.field)) row.element.hidden = !nf.service;
     }
+    this.showTexts(nf, types.get(nf.type)?.implementation);
     const title = find("#nf-title");
     setText(title, `${selected + 1} ${nf.name}`);
+    this.showHint(nf, types.get(nf.type));
+  }
+
+  /** A type whose settings are a text gets a field for it; JSON only for what else there is. */
+  showTexts(nf, runs) {
+    const names = Object.keys(TEXTS[runs] ?? {});
+    for (const row of this.nfRows) {
+      if (row.row.runs) row.element.hidden = row.row.runs !== runs;
+      else if (row.row.isLong) row.element.hidden = names.length > 0 && Object.keys(nf.params).every((name) => names.includes(name));
+    }
   }
 
   /** What can be set in this type, and an example to start from. */
   showHint(nf, type) {
-    const row = this.nfRows.find((each) => each.row.isLong);
+    const row = this.nfRows.find((each) => each.row.isLong && !each.element.hidden);
+    const text = row.row.runs ? row.row.field.split(".").at(-1) : "";
     const known = SETTINGS[type?.implementation];
     const key = JSON.stringify([type?.slug, warningOf(nf, type)]);
     if (row.hintKey === key) return;
     row.hintKey = key;
     find(".param-hint", row.element)?.remove();
     const put = () => {
-      row.input.value = JSON.stringify(known.example, null, 2);
+      row.input.value = text ? known.example[text] : JSON.stringify(known.example, null, 2);
       row.edit();
       row.input.focus();
     };
