@@ -17,7 +17,8 @@ from apps.chains.engine.placement import PlacementTask, Way, Ways
 from apps.chains.engine.placement_room import EPSILON, Room
 
 WAYS_MAX: Final = 8
-PREFIXES_KEPT: Final = 4
+PREFIXES_KEPT: Final = 6
+ENDS_KEPT: Final = 2
 EVICTED_MAX: Final = 12
 
 
@@ -140,12 +141,12 @@ class Search:
             extras = [self._run_extras(number, buckets, start, server) for server in self._servers()]
             for visits, cores, servers in _best(reach[start]):
                 for server, run in enumerate(extras):
-                    if server in servers:
+                    if servers and server == servers[-1]:
                         continue
                     for length, extra in enumerate(run, 1):
                         entry = (visits + 1, cores + extra, (*servers, *(server,) * length))
                         reach[start + length].append(entry)
-        for _, _, servers in sorted(reach[count])[: 4 * PREFIXES_KEPT]:
+        for _, _, servers in sorted(reach[count])[: 3 * PREFIXES_KEPT]:
             way = Way(servers, buckets)
             if self.room.fits(number, way):
                 return way
@@ -186,18 +187,23 @@ class Search:
         return servers[:half] + self.rng.sample(servers[half:], min(trials // 2, len(servers[half:])))
 
     def _exchange(self, number: int, server: int) -> bool:
-        """Push chains off a server until one fits there whole; return whether that was better, else undo it."""
+        """Push chains off a server until one fits; return whether that was better, else undo it.
+
+        It must fit there whole, unless pins or single kinds tear it apart; then anywhere.
+        """
         saved = {number: self.room.remove(number)}
         guests = self._guests(server)
         whole = Way((server,) * len(self._all(number)), self.task.buckets)
-        while not self.room.fits(number, whole):
+        is_torn = self._is_torn(number, server)
+        while not (self.place(number) if is_torn else self.room.fits(number, whole)):
             guest = next(guests, None)
             if guest is None or len(saved) > EVICTED_MAX:
                 self._restore(saved)
                 return False
             saved[guest] = self.room.remove(guest)
         before = self._score_of(saved)
-        self.room.add(number, whole)
+        if not is_torn:
+            self.room.add(number, whole)
         for guest in sorted(saved, key=lambda guest: (-self.task.demands[guest].weight, guest)):
             if guest != number:
                 self.place(guest)
@@ -205,6 +211,15 @@ class Search:
             return True
         self._restore(saved)
         return False
+
+    def _is_torn(self, number: int, server: int) -> bool:
+        """Whether a chain cannot be whole on a server, whoever else is there."""
+        name = self.task.servers[server].name
+        return any(
+            nf.pinned_server not in ("", name)
+            or (nf.kind.is_single and self.room.homes.get(nf.kind.key, (server, 0))[0] != server)
+            for nf in self.task.demands[number].nfs
+        )
 
     def _guests(self, server: int) -> Iterator[int]:
         """Yield the chains on a server: those that cost least to lose first, large ones before small ones."""
@@ -244,13 +259,17 @@ def is_better(found: tuple[float, float], than: tuple[float, float]) -> bool:
 
 
 def _best(entries: list[tuple[int, float, tuple[int, ...]]]) -> list[tuple[int, float, tuple[int, ...]]]:
-    """Return the best beginnings of ways, each ending on another server."""
-    found: dict[int, tuple[int, float, tuple[int, ...]]] = {}
+    """Return the best beginnings of ways, few of them ending on one server: single kinds may forbid the very best."""
+    found: list[tuple[int, float, tuple[int, ...]]] = []
+    ends: dict[int, int] = {}
     for entry in sorted(entries):
-        found.setdefault(entry[2][-1] if entry[2] else -1, entry)
+        end = entry[2][-1] if entry[2] else -1
+        ends[end] = ends.get(end, 0) + 1
+        if ends[end] <= ENDS_KEPT:
+            found.append(entry)
         if len(found) == PREFIXES_KEPT:
             break
-    return list(found.values())
+    return found
 
 
 def merged(ways: Sequence[Way]) -> tuple[Way, ...]:
