@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from nfvportal.bench.rows import BenchOptions, Row, format_table
+from tests.benchmarks import mptcp_law
 from tests.benchmarks.mptcp_accuracy import accuracy_rows
 from tests.benchmarks.mptcp_speed import speed_rows
 from tests.benchmarks.steal import StealMeter
@@ -30,7 +31,18 @@ QUICK_PLAN = TrafficPlan(duration_s=8.0, watch_ratio=WATCH_RATIO)
 
 def run(options: BenchOptions) -> Sequence[Row]:
     """Return all rows of the suite."""
-    return [*traffic_rows(options)]
+    return [*traffic_rows(options), *simulated_rows(options)]
+
+
+def simulated_rows(options: BenchOptions) -> list[Row]:
+    """Return the law's rows; memory is measured in a process of its own, where nothing larger was held before."""
+    seed, is_quick = options.seed, options.quick
+    return [
+        *mptcp_law.law_rows(seed),
+        *mptcp_law.confidence_rows(seed, is_quick),
+        *mptcp_law.model_rows(seed, is_quick),
+        *mptcp_law.sweep_rows(seed, is_quick),
+    ]
 
 
 def traffic_rows(options: BenchOptions) -> list[Row]:
