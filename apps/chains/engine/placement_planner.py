@@ -4,7 +4,8 @@ Few demands are placed exactly (``placement_exact``), many by decomposition: way
 repaired (``placement_search``), measured against a linear program (``placement_bounds``). Each answer says how far it
 could be from the best in each term of the objective; see ``placement`` for what is minimised.
 
-With a previous placement, chains stay where they are as long as that refuses nobody: few buckets move.
+With a previous placement the decomposition is used, however few the demands, and chains stay where they are as long as
+that refuses nobody more: few buckets move, at the price of some latency.
 """
 
 import math

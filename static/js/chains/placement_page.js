@@ -47,7 +47,7 @@ function showVerdict(placement) {
 
 function showTerms(placement) {
   find("#terms").replaceChildren(...TERMS.map(([name, words, format]) => make("tr", { "data-term": name }, make("th", { scope: "row" }, words),
-    figure(format(placement.terms[name])), figure(format(placement.bounds[name])), figure(placement.is_optimal && name !== "mean_us" && name !== "copies" ? "proven best" : percent(placement.gaps[name])))));
+    figure(format(placement.terms[name])), figure(format(placement.bounds[name])), figure(placement.gaps[name] < 1e-9 ? "none: proven best" : percent(placement.gaps[name])))));
 }
 
 function showServers(placement) {
