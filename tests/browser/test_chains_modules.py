@@ -26,7 +26,7 @@ def page(browser: Browser, portal: WholePortal) -> Iterator[Page]:
 
 def run(page: Page, script: str, argument: Any = None) -> Any:
     """Run the body of an async function with the modules by their names and ``arg``."""
-    names = ("model", "layout", "merge", "plan_diff", "words", "params", "live_model")
+    names = ("model", "layout", "merge", "plan_diff", "words", "params", "live_model", "histograms")
     imports = "".join(f'const {name} = await import("{MODULES}{name}.js");' for name in names)
     return page.evaluate(f"async (arg) => {{ {imports} {script} }}", argument)
 
@@ -325,3 +325,27 @@ def test_flow_says_whether_packets_come_out(page: Page) -> None:
     """
     points = [[1, 1, 10, 5], [1, 2, 30, 5], [2, 3, 2, 2], [2, 4, 5, 4]]
     assert run(page, script, points) == [None, {"in": 20, "out": 0}, None, {"in": 3, "out": 2}]
+
+
+def test_histograms_show_each_function_and_the_wait_at_each_merge(page: Page) -> None:
+    """Rows in the order packets meet them, over the bins that any of them uses; who measured nothing has no row."""
+    empty = [0] * 32
+    hops = [
+        {"operator": 4, "kind": "merge", "nf": "", "latency_bins": [5, 0, 0, 1, *empty[4:]]},
+        {"operator": 1, "kind": "mirror", "nf": "", "latency_bins": []},
+        {"operator": 2, "kind": "nf", "nf": "web/monitor", "latency_bins": [*empty[:6], 9, 1, *empty[8:]]},
+        {"operator": 3, "kind": "nf", "nf": "web/firewall", "latency_bins": empty},
+        {"operator": 5, "kind": "nf", "nf": "web/old"},
+    ]
+    found = run(
+        page,
+        "const rows = histograms.histogramRows(arg); return [rows, histograms.binRange(rows), "
+        "[0, 9, 10, 14, 21].map(histograms.edgeWords)];",
+        hops,
+    )
+    rows, span, edges = found
+    assert [(row["name"], row["isWait"], row["packets"]) for row in rows] == [
+        ("monitor", False, 10),
+        ("merge 4: wait for the last branch", True, 6),
+    ]
+    assert (span, edges) == ([0, 7], ["1 µs", "512 µs", "1.0 ms", "16 ms", "2.1 s"])
