@@ -27,7 +27,7 @@ class AssociatorConfig:
         window_s: time a sweep looks back for floods and activity.
         idle_s: without a packet for that long a subflow counts as idle.
         forget_s: without a packet for that long a subflow is forgotten, and its 4-tuple begins a new epoch.
-        lag_s: by how much one subflow may trail another: half a second of queue with room to spare.
+        lag_s: by how much one subflow may trail another: queues, and stalls until lost packets came again.
         near_bytes: tolerance between numbers in one 64-bit space alone, however many connections are in play.
         far_bytes: tolerance at 64 bit where both spaces meet, or where few connections are in play.
         false_partners: at 32 bit, strangers expected to pass a test beside the true partner, at most.
@@ -38,7 +38,7 @@ class AssociatorConfig:
     window_s: float = 10.0
     idle_s: float = 15.0
     forget_s: float = 180.0
-    lag_s: float = 1.0
+    lag_s: float = 3.0
     near_bytes: int = 8_000_000
     far_bytes: int = 1_000_000_000
     join_flood_count: int = 256

@@ -40,6 +40,7 @@ COUNT_NAMES: Final = (
 )
 
 OUTLIER_BYTES: Final = 1 << 38
+JUMP_BYTES_32: Final = 1 << 27
 OUTLIERS_BELIEVED: Final = 4
 RING_STEP_US: Final = 1_000_000
 EPOCH_QUIET_US: Final = 2_000_000
@@ -244,11 +245,34 @@ def add_ack(row: Any, side: Any, packet: Any) -> bool:
 
 
 @compiled
+def is_elsewhere(space: Any, value: Any, is_64: Any, quiet_us: Any) -> bool:
+    """Return whether a number is where its space cannot have come to since it was last heard of."""
+    if space.points == 0:
+        return False
+    if is_64 and space.is_64 == 1:
+        return bool(abs(np.int64(value - space.hi)) > OUTLIER_BYTES)
+    jump = abs(float(np.int32(np.uint32(value) - np.uint32(space.hi))))
+    life_us = float(max(space.last_us - space.first_us, 1_000_000))
+    carried = float(np.int64(space.hi - space.lo)) / life_us * float(quiet_us)
+    return bool(jump > JUMP_BYTES_32 and jump > 16.0 * carried)
+
+
+@compiled
 def is_new_epoch(row: Any, side: Any, packet: Any, idle_us: Any) -> bool:
     """Return whether a packet belongs to a later use of the 4-tuple than the record."""
     quiet = packet.at_us - row.last_us
     if quiet > idle_us:
         return True
+    if quiet > EPOCH_QUIET_US or row.flags & np.uint32(_CLOSED) != 0:
+        has = packet.has
+        if has & np.uint32(_DSN) != 0 and is_elsewhere(
+            row.space[side], packet.dsn, has & np.uint32(_DSN_64) != 0, quiet
+        ):
+            return True
+        if has & np.uint32(_DATA_ACK) != 0 and is_elsewhere(
+            row.space[1 - side], packet.data_ack, has & np.uint32(_DATA_ACK_64) != 0, quiet
+        ):
+            return True
     if packet.tcp_flags & _SYN == 0:
         return False
     if row.flags & np.uint32((_ISN_A | _GUESS_A) << side) != 0:

@@ -103,7 +103,11 @@ def seek_64(domain: Domain, units: sweep.Units) -> int:
     flips = pairs[chosen, 1] ^ pairs[chosen, 3] ^ groups.parity[one] ^ groups.parity[other]
     grown: set[int] = set()  # connections that grew in this round are judged anew in the next, as a whole
     for k, i, j, flip in zip(chosen.tolist(), one.tolist(), other.tolist(), flips.tolist(), strict=True):
-        if i in grown or j in grown or _align(domain, i, j, flip)[0] == alignment.VETO:
+        if (
+            i in grown
+            or j in grown
+            or _align(domain, i, j, flip, alignment.align_connections)[0] == alignment.VETO
+        ):
             continue
         _join(domain, i, j, flip, KIND_OF[int(verdict[k])], float(chance[k]), len(units.head), gap[k])
         grown |= {i, j}
@@ -119,14 +123,7 @@ def seek_32(domain: Domain, units: sweep.Units) -> int:
     rows = np.stack((units.head[found[:, 0]], units.head[found[:, 1]], found[:, 2]), axis=1).astype(np.int64)
     state, out = np.empty(len(rows), np.int64), np.empty((len(rows), 6))
     alignment.align_pairs(
-        table.rows,
-        groups.following,
-        groups.parity,
-        rows,
-        _lag_us(domain),
-        state,
-        out,
-        *alignment.work_space(),
+        table.rows, groups.following, groups.parity, rows, _lag_us(domain), state, out, *domain.work
     )
     chosen = np.flatnonzero((state == alignment.HOLDS) & (out[:, 3] == 2))
     chosen = chosen[np.argsort(out[chosen, 0], kind="stable")]
@@ -139,28 +136,24 @@ def seek_32(domain: Domain, units: sweep.Units) -> int:
         i, j, flip = int(rows[k, 0]), int(rows[k, 1]), int(flips[k])
         if groups.label[i] == groups.label[j]:
             continue
-        again, found_now = _align(domain, i, j, flip)
+        again, now = _align(domain, i, j, flip, alignment.align_patiently)
         rivals = crowd.rivals(groups.members(i), groups.members(j))
-        if (
-            again != alignment.HOLDS
-            or found_now[3] != 2
-            or found_now[0] * rivals > domain.config.false_partners
-        ):
+        if again != alignment.HOLDS or now[3] != 2 or now[0] * rivals > domain.config.false_partners:
             continue
-        p, q = int(found_now[4]), int(found_now[5])
+        p, q = int(now[4]), int(now[5])
         turn = int(groups.parity[i] ^ groups.parity[p] ^ groups.parity[j] ^ groups.parity[q]) ^ flip
-        is_strong = found_now[0] * rivals <= STRONG_32
+        is_strong = now[0] * rivals <= STRONG_32
         kind = EvidenceKind.BOTH_SPACES if is_strong else EvidenceKind.ALIGNED_32
-        _join(domain, p, q, turn, kind, float(found_now[0]), rivals, found_now[1:3])
+        _join(domain, p, q, turn, kind, float(now[0]), rivals, now[1:3])
         joined += 1
     return joined
 
 
-def _align(domain: Domain, i: int, j: int, flip: int) -> tuple[int, NDArray[np.float64]]:
+def _align(domain: Domain, i: int, j: int, flip: int, test: Any) -> tuple[int, NDArray[np.float64]]:
     """Test the connections of two rows; ``flip`` says how the rows face each other."""
     groups, out = domain.groups, np.empty(6)
     faced = flip ^ int(groups.parity[i]) ^ int(groups.parity[j])
-    state = alignment.align_connections(
+    state = test(
         domain.table.rows, groups.following, groups.parity, i, j, faced, _lag_us(domain), out, *domain.work
     )
     return int(state), out

@@ -14,6 +14,7 @@ from apps.mptcp.engine.sweep import KNOWN_32, KNOWN_64, Units
 
 FORWARD_MAX: Final = 8192
 WIDEN_S: Final = 4.0
+WIDEN_BYTES: Final = 65_536.0  # a request more, or the number that DATA_FIN takes
 WIDEST_BYTES: Final = 1 << 31
 
 
@@ -38,9 +39,10 @@ def _recent(rows: Any, following: Any, parity: Any, head: Any, lo: Any, length: 
                 row = following[row]
                 if row == head[u]:
                     break
-            width = high - low + 2.0 * WIDEN_S * rate
+            wider = WIDEN_S * rate + WIDEN_BYTES
+            width = high - low + 2.0 * wider
             length[u, side] = -1.0 if not is_begun else min(width, 2.0 * WIDEST_BYTES - 1.0)
-            lo[u, side] = np.uint32(np.int64(reference) + np.int64(low - WIDEN_S * rate))
+            lo[u, side] = np.uint32(np.int64(reference) + np.int64(low - wider))
 
 
 @compiled

@@ -38,7 +38,7 @@ def test_32_bit_goals(name: str) -> None:
 
 @pytest.mark.parametrize("width", [64, 48, 32])
 def test_goals_at_a_thousandth(width: int) -> None:
-    world = make_world(replace(BASE, sampling=0.001, queue_s=0.4, rate_bps_median=1e6, width=width))
+    world = make_world(replace(BASE, sampling=0.001, queue_s=0.4, rate_bps_median=5e5, width=width))
     found = score(associate(world.parts()), world)
     assert found.recall_both >= 0.90
     assert found.precision >= 0.999
