@@ -130,9 +130,9 @@ def connection_data(row: Connection) -> ConnectionData:
 
 
 def observer_names(domain: AssociationDomain | None) -> dict[int, str]:
-    """Return number -> name of the observation points of a domain; a capture has none with a name."""
+    """Return number -> name of the observation points of a domain; a capture is one of its own."""
     if domain is None:
-        return {}
+        return {0: "the capture"}
     return {row.number: str(row) for row in Observer.objects.filter(domain=domain).select_related("device")}
 
 

@@ -68,7 +68,7 @@ class Asker:
 
     def received_bytes(self, port: int) -> int:
         """Return how many bytes the server's kernel has taken on all subflows of a port."""
-        result = self.lab.exec("hq-server", ["ss", "-Htni", "state", "established", "sport", f":{port}"])
+        result = self.lab.exec("hq-server", ["ss", "-Htni", "state", "established", "sport", "=", f":{port}"])
         return sum(int(number) for number in re.findall(r"bytes_received:(\d+)", str(result["stdout"])))
 
 
