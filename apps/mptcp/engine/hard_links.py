@@ -62,6 +62,7 @@ class HardLinks:
 
     def __init__(self, hosts: Hosts) -> None:
         self.hosts = hosts
+        self._ends: dict[int, tuple[tuple[int, int], tuple[int, int]]] = {}
         self.tokens: dict[int, list[Holder]] = {}
         self.keys: dict[int, list[Holder]] = {}
         self.fins: dict[tuple[int, int], list[Holder]] = {}  # (width, number)
@@ -153,10 +154,18 @@ class HardLinks:
         self.names_of[holder.row].append((map_name, name, holder.side))
 
     def _share(self, rows: Any, i: int, j: int) -> bool:
-        return self.hosts.share(ends(rows[i]), ends(rows[j]))
+        return self.hosts.share(self.ends_of(rows, i), self.ends_of(rows, j))
+
+    def ends_of(self, rows: Any, row: int) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Return the two addresses of a row, remembered: a handshake asks several times."""
+        found = self._ends.get(row)
+        if found is None:
+            found = self._ends[row] = ends(rows[row])
+        return found
 
     def forget(self, row: int, heir: int | None, flip: int) -> None:
         """Drop a row that is gone; its names pass to a sibling, so that later joins are still known."""
+        self._ends.pop(row, None)
         for map_name, name, side in self.names_of.pop(row, []):
             table: dict[Any, list[Holder]] = getattr(self, map_name)
             mine = next((one for one in table[name] if one.row == row and one.side == side), None)

@@ -270,6 +270,18 @@ def test_a_used_4_tuple_is_a_new_epoch() -> None:
     assert found(machine, WIFI).subflows[0].epoch == 1
 
 
+@pytest.mark.parametrize(("wide", "jump"), [(True, 1 << 60), (False, 1 << 30)])
+def test_a_used_4_tuple_is_told_by_its_numbers_where_no_syn_was_seen(wide: bool, jump: int) -> None:
+    wire = Wire()
+    for second in range(4):
+        wire.data(WIFI, second, 1000 * second, ack=5, wide=wide)
+    for second in range(10, 14):
+        wire.data(WIFI, second, jump + 1000 * second, ack=5, wide=wide)
+    machine = wire.run()
+    assert found(machine, WIFI).subflows[0].epoch == 1
+    assert len(machine.connections()) == 2
+
+
 def test_a_syn_sent_again_is_no_new_epoch() -> None:
     wire = Wire()
     for at_s in (0.0, 1.0, 3.0):
