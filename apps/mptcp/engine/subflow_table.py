@@ -19,7 +19,6 @@ class SubflowTable:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.rows: NDArray[Any] = np.zeros(min(256, limit), SUBFLOW)
-        self.rows["id"] = -1
         self.slots: NDArray[np.int32] = np.full(1024, EMPTY, np.int32)
         self.free: list[int] = []
         self.used = 0  # records from here on were never used
@@ -51,8 +50,9 @@ class SubflowTable:
             return False
         before = len(self.rows)
         size = min(self.limit, before + max(256, before // 2))
-        self.rows.resize(size, refcheck=False)
-        self.rows["id"][before:] = -1
+        grown = np.zeros(size, SUBFLOW)  # its pages take memory only when a subflow lives there
+        grown[: self.used] = self.rows[: self.used]
+        self.rows = grown
         return True
 
     def rehash(self) -> None:
