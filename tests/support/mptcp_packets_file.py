@@ -40,74 +40,118 @@ class PacketsFile:
         return self.head + b"".join([self.data[start:end] for start, end in spans])
 
     def multiplied(self, times: int) -> bytes:
-        """Return a capture of ``times`` copies one after the other, each of other hosts, keys and numbers.
+        """Return a capture of ``times`` copies one after the other, each of other hosts and other connections.
 
-        Addresses, keys and the upper halves of all 64-bit numbers differ between copies, alike for all packets of a
-        copy, and tokens follow from the keys: what belonged together still does, by its numbers.
+        Addresses and keys differ between copies, alike for all packets of a copy; tokens and the start of all data
+        sequence numbers follow from the keys, as version 1 has it.
         """
         octets = np.frombuffer(self.data, np.uint8)
-        keys, numbers, tokens = self._numbers()
-        halves = (_words(octets, keys + k, ">").tolist() for k in (0, 4))
-        old_tokens = {
-            _token(key): key for key in {high << 32 | low for high, low in zip(*halves, strict=True)}
-        }
-        named = [old_tokens.get(token) for token in _words(octets, tokens, ">").tolist()]
         addresses = np.concatenate([self.places + 16 + _ETHERNET + 12 + k for k in (1, 5)])
         span_s = int(self.times_s[-1] - self.times_s[0]) + 5
-        rng = np.random.default_rng(1)
+        numbers, rng = _Numbers(self), np.random.default_rng(1)
         parts = [self.head]
         for copy in range(times):
-            changed, offset = octets.copy(), int(rng.integers(1 << 32))
+            changed = octets.copy()
             changed[addresses] ^= np.uint8(copy)
-            for places in (keys, numbers):
-                _put(changed, places, _words(octets, places, ">") + offset, ">")
-            new = [0 if key is None else _token((key + (offset << 32)) % (1 << 64)) for key in named]
-            _put(changed, tokens, np.array(new, np.int64), ">")
+            numbers.change(changed, octets, int(rng.integers(1 << 32)) << 32)
             _put(changed, self.places, _words(octets, self.places, "<") + copy * span_s, "<")
             parts.append(changed[HEAD_BYTES:].tobytes())
         return b"".join(parts)
 
-    def _numbers(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """Return where keys, the upper halves of 64-bit DSNs and DATA_ACKs, and tokens are."""
-        found: tuple[list[int], list[int], list[int]] = ([], [], [])
-        for place, end in zip(self.places.tolist(), self.ends.tolist(), strict=True):
+
+class _Numbers:
+    """Where a capture holds keys, tokens and data sequence numbers, and of which key each is."""
+
+    def __init__(self, packets: PacketsFile) -> None:
+        self._data = packets.data
+        self._keys: list[tuple[int, int]] = []  # place, key
+        self._tokens: list[tuple[int, int]] = []
+        self._wide: list[tuple[int, int]] = []  # place of 64 bits, key of the sender of that stream
+        self._narrow: list[tuple[int, int]] = []
+        self._pairs: dict[
+            bytes, tuple[int, int]
+        ] = {}  # both ends of a subflow -> key of the first, of the second
+        self._by_token: dict[int, tuple[int, int]] = {}
+        for place, end in zip(packets.places.tolist(), packets.ends.tolist(), strict=True):
             tcp = place + 16 + _ETHERNET + _IPV4
-            if end < tcp + 20 or self.data[place + 16 + 23] != 6:
-                continue
-            at, stop = tcp + 20, min(end, tcp + (self.data[tcp + 12] >> 4) * 4)
-            while at + 1 < stop and (kind := self.data[at]):
-                size = 1 if kind == 1 else self.data[at + 1]
-                if kind == _MPTCP:
-                    for places, more in zip(found, _places_of(self.data, at, size), strict=True):
-                        places += more
-                at += max(1, size)
-        keys, numbers, tokens = (np.array(places, np.int64) for places in found)
-        return keys, numbers, tokens
+            if end >= tcp + 20 and self._data[tcp - _IPV4 + 9] == 6:
+                self._read(tcp, end)
+
+    def change(self, changed: NDArray[np.uint8], octets: NDArray[np.uint8], offset: int) -> None:
+        """Add an offset to all keys, and give what follows from them its new value."""
+        new = {key: (key + offset) % (1 << 64) for _, key in self._keys}
+        for place, key in self._keys:
+            changed[place : place + 8] = np.frombuffer(new[key].to_bytes(8, "big"), np.uint8)
+        for place, key in self._tokens:
+            changed[place : place + 4] = np.frombuffer(_digest(new[key])[:4], np.uint8)
+        moved = {key: _start(other) - _start(key) for key, other in new.items()}
+        for listed, width in ((self._wide, 8), (self._narrow, 4)):
+            places = np.array([place for place, _ in listed], np.int64)
+            steps = np.array([moved[key] % (1 << 64) for _, key in listed], np.uint64)
+            _add(changed, octets, places, steps, width)
+
+    def _read(self, tcp: int, end: int) -> None:
+        data = self._data
+        ends = (data[tcp - 8 : tcp - 4] + data[tcp : tcp + 2], data[tcp - 4 : tcp] + data[tcp + 2 : tcp + 4])
+        at, stop = tcp + 20, min(end, tcp + (data[tcp + 12] >> 4) * 4)
+        while at + 1 < stop and (kind := data[at]):
+            size = 1 if kind == 1 else data[at + 1]
+            if kind == _MPTCP:
+                self._read_option(at, size, ends)
+            at += max(1, size)
+
+    def _read_option(self, at: int, size: int, ends: tuple[bytes, bytes]) -> None:
+        subtype = self._data[at + 2] >> 4
+        if subtype in (0, 7):
+            keys = [self._number(at + 4 + 8 * n) for n in range(1 if subtype == 7 else (size - 4) // 8)]
+            self._keys += [(at + 4 + 8 * n, key) for n, key in enumerate(keys)]
+            if len(keys) == 2:
+                self._by_token[int.from_bytes(_digest(keys[1])[:4], "big")] = (keys[0], keys[1])
+                self._name(ends, (keys[0], keys[1]))
+        elif subtype == 1 and size == 12:
+            pair = self._by_token.get(int.from_bytes(self._data[at + 4 : at + 8], "big"))
+            if pair is not None:
+                self._tokens.append((at + 4, pair[1]))
+                self._name(ends, pair)
+        elif subtype == 2 and (pair := self._pairs.get(ends[0] + ends[1])):
+            flags, place = self._data[at + 3], at + 4
+            for is_there, is_long, key in ((1, 2, pair[1]), (4, 8, pair[0])):
+                if flags & is_there:
+                    (self._wide if flags & is_long else self._narrow).append((place, key))
+                    place += 8 if flags & is_long else 4
+
+    def _name(self, ends: tuple[bytes, bytes], pair: tuple[int, int]) -> None:
+        self._pairs[ends[0] + ends[1]] = pair
+        self._pairs[ends[1] + ends[0]] = pair[::-1]
+
+    def _number(self, at: int) -> int:
+        return int.from_bytes(self._data[at : at + 8], "big")
 
 
-def _token(key: int) -> int:
-    return int.from_bytes(hashlib.sha256(key.to_bytes(8, "big")).digest()[:4], "big")
+def _digest(key: int) -> bytes:
+    return hashlib.sha256(key.to_bytes(8, "big")).digest()
 
 
-def _places_of(data: bytes, at: int, size: int) -> tuple[list[int], list[int], list[int]]:
-    """Return where one option holds keys, numbers and a token."""
-    subtype = data[at + 2] >> 4
-    if subtype == 0:
-        return [at + 4 + 8 * n for n in range((size - 4) // 8)], [], []
-    if subtype == 1:
-        return [], [], [at + 4] if size == 12 else []
-    if subtype == 7:
-        return [at + 4], [], []
-    if subtype != 2:
-        return [], [], []
-    flags, place = data[at + 3], at + 4
-    found: list[int] = []
-    for is_there, is_long in ((1, 2), (4, 8)):
-        if flags & is_there:
-            if flags & is_long:
-                found.append(place)
-            place += 8 if flags & is_long else 4
-    return [], found, []
+def _start(key: int) -> int:
+    return int.from_bytes(_digest(key)[-8:], "big")
+
+
+def _add(
+    changed: NDArray[np.uint8],
+    octets: NDArray[np.uint8],
+    places: NDArray[np.int64],
+    steps: NDArray[np.uint64],
+    width: int,
+) -> None:
+    """Add to numbers of some bytes, the highest first, without carry beyond them."""
+    total = np.zeros(len(places), np.uint64)
+    for offset in range(width):
+        total = total << np.uint64(8) | octets[places + offset]
+    total += steps
+    for offset in range(width):
+        changed[places + offset] = (total >> np.uint64(8 * (width - 1 - offset)) & np.uint64(0xFF)).astype(
+            np.uint8
+        )
 
 
 def _words(octets: NDArray[np.uint8], places: NDArray[np.int64], order: str) -> NDArray[np.int64]:
