@@ -23,6 +23,7 @@ VETO_BYTES_32: Final = 500_000
 SLACK: Final = 0.5  # of a lag's bytes: paths that trail a little more than they should
 OPEN_BYTES: Final = 16_384.0  # a request or its answer more, where no sample says that there was none
 UNPACED_BYTES: Final = 65_536.0  # the same where no rate is known
+UNPACED_BPS: Final = 250_000.0  # bytes per second, where single samples show no rate
 POINTS_MAX: Final = layout.RING + 1
 MEMBERS_MAX: Final = 8
 
@@ -215,7 +216,7 @@ def align_connections(rows: Any, following: Any, parity: Any, i: int, j: int, fl
     for side in range(2):
         rate, burst = fastest(rows, following, parity, i, side, -1.0, 0.0, work_at[0], work_value[0])
         rate, burst = fastest(rows, following, parity, j, side ^ flip, rate, burst, work_at[0], work_value[0])
-        trial[4 + side] = max(rate, 0.0)
+        trial[4 + side] = rate if rate >= 0 else UNPACED_BPS
         trial[6 + side] = burst if rate >= 0 else UNPACED_BYTES
     best = UNKNOWN
     out[0], out[1], out[2], out[3] = 1.0, np.nan, np.nan, 0.0
@@ -316,7 +317,7 @@ def find_vetoes(rows: Any, used: int, following: Any, parity: Any, is_soft: Any,
                 rate, burst = pace(work_at[0], work_value[0], size)
                 rate, burst = max(rate_mine, rate), max(burst_mine, burst)
                 if rate < 0:
-                    rate, burst = 0.0, UNPACED_BYTES
+                    rate, burst = UNPACED_BPS, UNPACED_BYTES
                 low, high = place(
                     work_at[0], work_value[0], size, mine.hi_us, mine.hi, lag_us, rate, burst, both_64
                 )

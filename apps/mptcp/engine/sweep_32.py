@@ -15,6 +15,7 @@ from apps.mptcp.engine.sweep import KNOWN_32, KNOWN_64, Units
 FORWARD_MAX: Final = 8192
 WIDEN_S: Final = 4.0
 WIDEN_BYTES: Final = 65_536.0  # a request more, or the number that DATA_FIN takes
+UNPACED_BYTES: Final = 3_000_000.0  # where single samples show no rate
 WIDEST_BYTES: Final = 1 << 31
 
 
@@ -22,7 +23,7 @@ WIDEST_BYTES: Final = 1 << 31
 def _recent(rows: Any, following: Any, parity: Any, head: Any, lo: Any, length: Any) -> None:
     for u in range(len(head)):
         for side in range(2):
-            is_begun, low, high, reference, rate = False, 0.0, 0.0, np.uint32(0), 0.0
+            is_begun, low, high, reference, rate = False, 0.0, 0.0, np.uint32(0), -1.0
             row = head[u]
             while True:
                 space = rows[row].space[side ^ int(parity[row])]
@@ -33,13 +34,13 @@ def _recent(rows: Any, following: Any, parity: Any, head: Any, lo: Any, length: 
                         is_begun, reference = True, number
                     apart = float(np.int32(number - reference))
                     low, high = min(low, apart), max(high, apart)
-                if space.hi_us > space.first_us:
-                    span = max(0.5, float(space.hi_us - space.first_us) * 1e-6)
+                if space.last_us > space.first_us:
+                    span = max(0.5, float(space.last_us - space.first_us) * 1e-6)
                     rate = max(rate, float(np.int64(space.hi - space.lo)) / span)
                 row = following[row]
                 if row == head[u]:
                     break
-            wider = WIDEN_S * rate + WIDEN_BYTES
+            wider = WIDEN_S * rate + WIDEN_BYTES if rate >= 0 else UNPACED_BYTES
             width = high - low + 2.0 * wider
             length[u, side] = -1.0 if not is_begun else min(width, 2.0 * WIDEST_BYTES - 1.0)
             lo[u, side] = np.uint32(np.int64(reference) + np.int64(low - wider))
