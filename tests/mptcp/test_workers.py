@@ -8,13 +8,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import psycopg2
 import pytest
 from django.conf import settings
 
 from apps.mptcp.engine.record_batch import records_to_columns
 from apps.mptcp.models import AssociationDomain, Connection
 from apps.mptcp.record_log import log_last
+from apps.mptcp.services.leases import LOCK_CLASS, domain_lease
 from apps.mptcp.services.samples import domains_sweep, sensor_samples_ingest
 from nfvportal.inventory.models import Device, DeviceKind, Site
 from nfvportal.supervise.tether import tether
@@ -113,21 +113,31 @@ def test_worker_killed_in_the_middle_loses_no_connection(servers: Servers) -> No
     assert all(row.subflow_count == 3 for row in Connection.objects.exclude(state="gone"))
 
 
-def test_worker_killed_with_the_lease_gives_it_up_at_once(servers: Servers) -> None:
-    gateway = gateway_make("gw")
-    scenes = [SceneConnection(number) for number in range(1, SCENES + 1)]
-    blocker = _locked_domain(gateway)
+def test_killed_process_gives_the_lease_up_at_once() -> None:
+    """The lease is the database session's: what the kernel closes for a killed process ends it."""
+    database = settings.DATABASES["default"]
+    hold = (
+        "import psycopg2, sys, time\n"
+        f"other = psycopg2.connect(dbname={database['NAME']!r}, user={database['USER']!r}, host={database['HOST']!r})\n"
+        f"other.cursor().execute('SELECT pg_advisory_lock({LOCK_CLASS}, 7)')\n"
+        "print('held', flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", hold], stdout=subprocess.PIPE, text=True)
     try:
-        with worker(servers, "first") as first:
-            send(gateway, scenes, SceneConnection.handshake)
-            wait_until(_waits_with_lease, "the worker holds the lease and waits for the row", 60)
-            end(first)
-        wait_until(lambda: not _waits_with_lease(), "the dead worker's lease is free", 5)
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with domain_lease(7) as is_held:
+            assert not is_held
     finally:
-        blocker.close()
-    with worker(servers, "second"):
-        wait_until(is_worked_off, "the second worker took over", 60, every_s=0.5)
-    assert shapes(gateway.site) == expected(scenes)
+        holder.kill()
+        holder.communicate()
+
+    def is_free() -> bool:
+        with domain_lease(7) as is_held:
+            return is_held
+
+    wait_until(is_free, "the dead process's lease is free", 5)
 
 
 def test_two_workers_share_the_domains(servers: Servers) -> None:
@@ -154,21 +164,3 @@ def test_two_workers_share_the_domains(servers: Servers) -> None:
         wait_until(is_worked_off, "all is stored", 60, every_s=0.5)
     for gateway in gateways:
         assert shapes(gateway.site) == expected(scenes[gateway.name])
-
-
-def _locked_domain(gateway: Device) -> "psycopg2.extensions.connection":
-    """Hold the domain's row, so that a worker stands still right before it stores."""
-    domain, _ = AssociationDomain.objects.get_or_create(site=gateway.site)
-    database = settings.DATABASES["default"]
-    other = psycopg2.connect(dbname=database["NAME"], user=database["USER"], host=database["HOST"])
-    with other.cursor() as cursor:
-        cursor.execute("SELECT 1 FROM mptcp_associationdomain WHERE id = %s FOR UPDATE", [domain.pk])
-    return other
-
-
-def _waits_with_lease() -> bool:
-    from django.db import connection
-
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted")
-        return bool(cursor.fetchone()[0])
