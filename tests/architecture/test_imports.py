@@ -123,6 +123,7 @@ PURE_MODULES = [
     "apps.mptcp.engine.values",
     "apps.mptcp.engine.views",
     "apps.mptcp.agent.collector",
+    "apps.mptcp.agent.enforcer",
     "apps.mptcp.agent.sensor",
     "apps.wan.agent.gateway",
     "apps.wan.agent.host",
