@@ -26,7 +26,7 @@ def test_a_rule_set_is_text_with_errors_beside_it(board: Page, watched: WatchedP
     rules, json = board.get_by_label("Rule set (nft)"), board.get_by_label("Parameters (JSON)")
     expect(rules).to_be_visible()
     expect(json).to_be_hidden()
-    expect(board.get_by_text("needs parameters to run")).to_be_visible()
+    expect(board.locator("strong.field-warning")).to_contain_text("needs parameters to run")
     rules.fill("table inet filter {\n}\n")
     board.get_by_role("textbox", name="Name", exact=True).fill(NAME)
     board.get_by_label("Rate, packets/s").fill("300")
