@@ -112,9 +112,14 @@ def test_services_of_packages_are_not_started_and_the_policy_goes_again(
     setup = load_setup()
     policy = tmp_path / "policy-rc.d"
     monkeypatch.setattr(setup, "POLICY", policy)
-    with pytest.raises(ValueError, match="apt"), setup.services_denied():
-        assert subprocess.run([policy], check=False).returncode == 101, "what invoke-rc.d takes for a no"
-        raise ValueError("apt failed")
+
+    def failing_install() -> None:
+        with setup.services_denied():
+            assert subprocess.run([policy], check=False).returncode == 101, "what invoke-rc.d takes for a no"
+            raise ValueError("apt failed")
+
+    with pytest.raises(ValueError, match="apt"):
+        failing_install()
     assert not policy.exists()
     policy.write_text(setup.POLICY_TEXT)
     with setup.services_denied():
