@@ -51,16 +51,20 @@ class Asker:
         result = self.lab.exec(HOST, command)
         assert result["exit_code"] == 0, result
         ends = [line.split()[2] for line in str(result["stdout"]).splitlines() if line.strip()]
-        return {(address, int(number)) for address, _, number in (end.rpartition(":") for end in ends)}
+        # A subflow that is bound to an interface is listed as address%interface.
+        return {
+            (address.partition("%")[0], int(number))
+            for address, _, number in (end.rpartition(":") for end in ends)
+        }
 
     def found(self, port: int) -> Answer | None:
         """Return the connection that holds exactly the subflows that the sockets have."""
         wanted = self.sockets(port)
         if len(wanted) < 3:
             return None
-        for row in self.ask("connections/?min_subflows=2&state=active&page_size=200")["results"]:
+        for row in self.ask("connections/?min_subflows=2&domain=branch&page_size=200")["results"]:
             detail = self.ask(f"connections/{row['id']}/")
-            live = [flow for flow in detail["subflows"] if flow["state"] == "active"]
+            live = [flow for flow in detail["subflows"] if flow["state"] != "closed"]
             ends = {(flow["a"], flow["a_port"]) for flow in live}
             if ends == wanted and all((flow["b"], flow["b_port"]) == (SERVER, port) for flow in live):
                 return detail
