@@ -265,6 +265,25 @@ def front_end_ensure() -> None:
     stamp.write_text(wanted)
 
 
+def engines_ensure() -> None:
+    """Compile the loops of engines now, so that nobody waits for it at first use.
+
+    An engine that has some comes with a module ``warming``. Where that fails, first use compiles.
+    """
+    for module in sorted(CHECKOUT.glob("apps/*/engine/warming.py")):
+        app = module.parents[1].name
+        stamp = VENV / f"stamp.engine.{app}"
+        wanted = digest(REQUIREMENTS / "base.txt", *sorted(module.parent.glob("*.py")))
+        if is_stamped(stamp, wanted):
+            continue
+        command = [str(VENV_PYTHON), "-m", f"apps.{app}.engine.warming"]
+        try:
+            run(command, f"compiled loops of {app}", "", clean_environment())
+            stamp.write_text(wanted)
+        except (SetupError, OSError) as error:
+            print(f"  {error}\n  Going on: the first use of {app} compiles them.")
+
+
 def lock_make() -> None:
     """Make all locks again."""
     venv_ensure()
@@ -316,6 +335,7 @@ def prepare(kind: str) -> None:
     venv_ensure()
     python_packages_ensure("dev" if kind == "test" else "base")
     front_end_ensure()
+    engines_ensure()
     if kind == "test":
         tools_ensure(TEST_TOOLS)
         chromium_ensure()

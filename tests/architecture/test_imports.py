@@ -122,6 +122,7 @@ PURE_MODULES = [
     "apps.mptcp.engine.union_find",
     "apps.mptcp.engine.values",
     "apps.mptcp.engine.views",
+    "apps.mptcp.engine.warming",
     "apps.mptcp.agent.collector",
     "apps.mptcp.agent.enforcer",
     "apps.mptcp.agent.sensor",

@@ -143,6 +143,31 @@ def test_stamp_holds_for_one_input_only(tmp_path: Path) -> None:
     assert not setup.is_stamped(stamp, setup.digest(lock))
 
 
+def test_engines_are_compiled_once_and_anew_when_a_source_changes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    setup = load_setup()
+    engine = tmp_path / "apps" / "demo" / "engine"
+    engine.mkdir(parents=True)
+    (engine / "warming.py").write_text("print('warm')")
+    monkeypatch.setattr(setup, "CHECKOUT", tmp_path)
+    monkeypatch.setattr(setup, "VENV", tmp_path)
+    monkeypatch.setattr(setup, "VENV_PYTHON", sys.executable)
+
+    def said() -> str:
+        setup.engines_ensure()
+        return str(capsys.readouterr().out)
+
+    assert "compiled loops of demo ..." in said()
+    assert said() == ""
+    (engine / "loop.py").write_text("")
+    assert "compiled loops of demo ..." in said()
+    (engine / "loop.py").write_text("x = 1")
+    (engine / "warming.py").write_text("raise OSError('no place')")
+    assert "Going on: the first use of demo compiles them." in said()
+    assert "no place" in said(), "it was not stamped"
+
+
 def test_failed_step_shows_the_end_of_what_it_said() -> None:
     setup = load_setup()
     with pytest.raises(setup.SetupError, match=r"(?s)no route.*fetching failed \(exit code 4\). Try later"):

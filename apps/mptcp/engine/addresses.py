@@ -43,6 +43,8 @@ class Addresses:
 
     def merge(self, kept: int, gone: int, flip: int) -> None:
         """Let one connection have what another announced; ``flip``: its sides are turned."""
+        if not self.announced:
+            return
         for side in range(2):
             told = self.announced.pop((gone, side), None)
             if told:

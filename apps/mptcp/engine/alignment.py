@@ -273,6 +273,43 @@ def align_pairs(rows: Any, following: Any, parity: Any, pairs: Any, lag_us: int,
 
 
 @compiled
+def take_without_veto(rows: Any, following: Any, parity: Any, ends: Any, lag_us: int, grown: Any, is_taken: Any,
+                      out: Any, work_at: Any, work_value: Any, trial: Any) -> None:  # fmt: skip
+    """Take pairs of connections in order, int64[pairs, 3] of row, row, flip, but those that a veto keeps apart.
+
+    Each connection is taken once: ``grown`` marks its row.
+    """
+    for k in range(len(ends)):
+        i, j = ends[k, 0], ends[k, 1]
+        if grown[i] != 0 or grown[j] != 0:
+            continue
+        state = align_connections(
+            rows, following, parity, i, j, ends[k, 2], lag_us, out, work_at, work_value, trial
+        )
+        if state != VETO:
+            grown[i] = 1
+            grown[j] = 1
+            is_taken[k] = 1
+
+
+@compiled
+def is_near(mine: Any, theirs: Any, both_64: bool) -> bool:
+    """Return whether a space's highest number is so near all that a sibling showed that none can be a veto.
+
+    A bracket starts at one of the points shown and reaches away from it: whoever is within the least miss that
+    counts as a veto of the first and last point is within it of all between.
+    """
+    oldest = theirs.ring_hi[(np.int64(theirs.ring_next) + _RING - np.int64(theirs.ring_count)) % _RING]
+    bound = VETO_BYTES_64 if both_64 else VETO_BYTES_32
+    if theirs.hi - oldest > np.uint64(bound):
+        return False
+    return bool(
+        abs(difference(mine.hi, theirs.hi, both_64)) <= bound
+        and abs(difference(mine.hi, oldest, both_64)) <= bound
+    )
+
+
+@compiled
 def mark_soft(edges: Any, count: int, first_soft: int, following: Any, is_soft: Any) -> int:
     """Mark the rows of connections that a soft edge holds together; returns how many such edges there are."""
     found = 0
@@ -311,6 +348,8 @@ def find_vetoes(rows: Any, used: int, following: Any, parity: Any, is_soft: Any,
                 if mine.points == 0 or theirs.points == 0 or is_apart:
                     continue
                 both_64 = mine.is_64 == 1 and theirs.is_64 == 1
+                if is_near(mine, theirs, both_64):
+                    continue
                 size = copy_points(mine, work_at[0], work_value[0])
                 rate_mine, burst_mine = pace(work_at[0], work_value[0], size)
                 size = copy_points(theirs, work_at[0], work_value[0])

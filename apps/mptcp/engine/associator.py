@@ -24,7 +24,7 @@ from apps.mptcp.engine.lives import end_and_forget
 from apps.mptcp.engine.records import PacketRecords, address_halves
 from apps.mptcp.engine.snapshot import read, write
 from apps.mptcp.engine.soft_links import sweep_all
-from apps.mptcp.engine.subflow_layout import PACKET, Columns, columns
+from apps.mptcp.engine.subflow_layout import columns
 from apps.mptcp.engine.values import Change, Connection, FlowKey
 from apps.mptcp.engine.views import connection_list, connection_of
 
@@ -47,7 +47,6 @@ class Associator:
             np.zeros(kernel.SEEN_SLOTS, np.uint16),
             np.zeros(kernel.SEEN_SLOTS, np.int64),
         )
-        self._packet = np.zeros(1, PACKET)
         self._news = (
             np.empty(NEWS_MAX, np.int64),
             np.empty(NEWS_MAX, np.int32),
@@ -87,13 +86,13 @@ class Associator:
                 self._make_room(state)
         return domain.take_changes()
 
-    def _run(self, cols: Columns, state: Any) -> None:
+    def _run(self, cols: tuple[NDArray[Any], ...], state: Any) -> None:
         table, now_us = self.domain.table, int(self.now_s * 1e6)
         free = np.array(table.free, np.int32)
         state[kernel.USED], state[kernel.NEXT_ID] = table.used, table.next_id
         state[kernel.FREE_COUNT], state[kernel.SLOTS_TAKEN] = len(free), table.slots_taken
         kernel.run(
-            table.rows, table.slots, free, state, cols, self._packet[0], table.observer_bits, *self._seen,
+            table.rows, table.slots, free, state, cols, table.observer_bits, *self._seen,
             len(table.observers) > 1, int(self.config.forget_s * 1e6), now_us, self.domain.counts, *self._news,
         )  # fmt: skip
         table.used, table.next_id = int(state[kernel.USED]), int(state[kernel.NEXT_ID])

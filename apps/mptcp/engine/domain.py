@@ -57,15 +57,23 @@ class Domain:
         is_single = groups.is_alone(younger)
         turned = int(groups.parity[i] ^ groups.parity[j]) ^ flip
         kept, gone = groups.unite(i, j, flip)
+        subflow = int(self.table.rows["id"][younger]) if is_single else None
+        self._note_united(kept, gone, turned, subflow, at_s)
+
+    def unite_all(self, ends: NDArray[np.int64], at_s: float) -> None:
+        """Make one connection of each of many pairs: int64[pairs, 3] of row, row, flip."""
+        done = self.groups.unite_all(ends)
+        subflows = self.table.rows["id"][done[:, 2]].tolist()
+        for (kept, gone, _, is_single, turned), subflow in zip(done.tolist(), subflows, strict=True):
+            self._note_united(kept, gone, turned, subflow if is_single else None, at_s)
+
+    def _note_united(self, kept: int, gone: int, turned: int, single: int | None, at_s: float) -> None:
         self.addresses.merge(kept, gone, turned)
         if gone in self.ended:
             self.ended.discard(gone)
             self.ended.add(kept)
-        if is_single:
-            subflow = int(self.table.rows[younger]["id"])
-            self.changes.append(Change(ChangeKind.SUBFLOW_JOINED, at_s, kept, other=gone, subflow=subflow))
-        else:
-            self.changes.append(Change(ChangeKind.CONNECTIONS_MERGED, at_s, kept, other=gone))
+        kind = ChangeKind.CONNECTIONS_MERGED if single is None else ChangeKind.SUBFLOW_JOINED
+        self.changes.append(Change(kind, at_s, kept, gone, single))
 
     def weakest_between(self, i: int, j: int) -> int | None:
         """Return the weakest soft edge on the way between two rows of one connection; None when all are hard."""

@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apps.mptcp.engine import subflow_layout as layout
-from apps.mptcp.engine.compiling import compiled
+from apps.mptcp.engine.compiling import compiled, inlined
 from apps.mptcp.engine.records import Has, TcpFlag
 
 Rows = NDArray[Any]
+Packet = layout.Packet
 
 # Why a packet is news, bit by bit.
 NEWS_SUBFLOW, NEWS_KEY, NEWS_JOIN, NEWS_CLOSED, NEWS_DATA_FIN, NEWS_ADDRESS, NEWS_FASTCLOSE, NEWS_OF_B = (
@@ -66,7 +67,7 @@ _BACKUP, _PRIO = int(Has.BACKUP), int(Has.PRIO)
 _NOT_MPTCP = int(Has.TRUNCATED | Has.MALFORMED)
 
 
-@compiled
+@inlined
 def mix(value: Any) -> Any:
     """Scatter 64 bits (the finaliser of splitmix64)."""
     value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -74,15 +75,15 @@ def mix(value: Any) -> Any:
     return value ^ (value >> np.uint64(31))
 
 
-@compiled
+@inlined
 def flow_hash(a_hi: Any, a_lo: Any, b_hi: Any, b_lo: Any, ports: Any) -> Any:
     """Hash a 4-tuple; ``ports`` holds a's in the upper half."""
-    value = mix(a_lo + np.uint64(0x9E3779B97F4A7C15) * ports)
-    value = mix(value ^ b_lo ^ (a_hi * np.uint64(0x9E3779B97F4A7C15)))
-    return mix(value + b_hi + ports)
+    value = (a_lo + ports) * np.uint64(0x9E3779B97F4A7C15) ^ a_hi
+    other = (b_lo ^ (ports << np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9) ^ b_hi
+    return mix(value ^ other << np.uint64(1) ^ other >> np.uint64(31))
 
 
-@compiled
+@inlined
 def lift(space: Any, value: Any, is_64: Any) -> Any:
     """Return a number unwrapped beside those of its space; a first one of 64 bits lifts the others."""
     if space.points == 0:
@@ -105,7 +106,7 @@ def lift(space: Any, value: Any, is_64: Any) -> Any:
     return value
 
 
-@compiled
+@inlined
 def add_span(space: Any, first: Any, after: Any, at_us: Any) -> bool:
     """Let a space learn unwrapped numbers; returns False for such as are too far away to believe."""
     if space.points > 0:
@@ -138,7 +139,7 @@ def add_span(space: Any, first: Any, after: Any, at_us: Any) -> bool:
     return True
 
 
-@compiled
+@inlined
 def forget(space: Any) -> None:
     """Drop all numbers of a space."""
     space.points = np.uint32(0)
@@ -148,7 +149,7 @@ def forget(space: Any) -> None:
     space.outliers = np.uint8(0)
 
 
-@compiled
+@inlined
 def push(space: Any, at_us: Any) -> None:
     """Keep (time, highest so far) when the newest one kept is old enough."""
     if space.ring_count > 0:
@@ -163,7 +164,7 @@ def push(space: Any, at_us: Any) -> None:
         space.ring_count = np.uint8(space.ring_count + 1)
 
 
-@compiled
+@inlined
 def exact_offset(row: Any, side: Any, seq: Any, ssn: Any, map_bytes: Any, payload: Any) -> Any:
     """Return how far into its mapping a packet is: segmentation offload repeats one mapping over many packets.
 
@@ -179,7 +180,7 @@ def exact_offset(row: Any, side: Any, seq: Any, ssn: Any, map_bytes: Any, payloa
     return offset if offset >= 0 and offset + payload <= map_bytes else np.int64(0)
 
 
-@compiled
+@inlined
 def add_mapping(row: Any, side: Any, packet: Any) -> bool:
     """Let the sender's space learn a mapping; returns False for numbers too far away to believe."""
     space = row.space[side]
@@ -198,7 +199,7 @@ def add_mapping(row: Any, side: Any, packet: Any) -> bool:
     return True
 
 
-@compiled
+@inlined
 def add_carried(space: Any, first: Any, after: Any, ssn: Any, length: Any) -> None:
     """Let a space learn that a mapping's bytes were carried, with their subflow sequence number."""
     if space.data_points == 0:
@@ -217,7 +218,7 @@ def add_carried(space: Any, first: Any, after: Any, ssn: Any, length: Any) -> No
     space.data_points += np.uint32(1)
 
 
-@compiled
+@inlined
 def add_data_fin(row: Any, side: Any, packet: Any) -> bool:
     """Keep the number of a DATA_FIN; returns whether it is new."""
     space = row.space[side]
@@ -232,7 +233,7 @@ def add_data_fin(row: Any, side: Any, packet: Any) -> bool:
     return True
 
 
-@compiled
+@inlined
 def add_ack(row: Any, side: Any, packet: Any) -> bool:
     """Let the other side's space learn a DATA_ACK."""
     space = row.space[1 - side]
@@ -244,7 +245,7 @@ def add_ack(row: Any, side: Any, packet: Any) -> bool:
     return True
 
 
-@compiled
+@inlined
 def is_elsewhere(space: Any, value: Any, is_64: Any, quiet_us: Any) -> bool:
     """Return whether a number is where its space cannot have come to since it was last heard of."""
     if space.points == 0:
@@ -257,7 +258,7 @@ def is_elsewhere(space: Any, value: Any, is_64: Any, quiet_us: Any) -> bool:
     return bool(jump > JUMP_BYTES_32 and jump > 16.0 * carried)
 
 
-@compiled
+@inlined
 def is_new_epoch(row: Any, side: Any, packet: Any, idle_us: Any) -> bool:
     """Return whether a packet belongs to a later use of the 4-tuple than the record."""
     quiet = packet.at_us - row.last_us
@@ -280,7 +281,7 @@ def is_new_epoch(row: Any, side: Any, packet: Any, idle_us: Any) -> bool:
     return bool(quiet > EPOCH_QUIET_US or row.flags & np.uint32(_CLOSED) != 0)
 
 
-@compiled
+@inlined
 def learn(row: Any, side: Any, packet: Any, counts: Any) -> Any:
     """Let a subflow's record learn a packet; returns why it is news, 0 for most."""
     has, tcp = packet.has, packet.tcp_flags
@@ -321,7 +322,7 @@ def learn(row: Any, side: Any, packet: Any, counts: Any) -> Any:
     return news
 
 
-@compiled
+@inlined
 def is_duplicate(packet: Any, hashed: Any, seen: Any, seen_by: Any, seen_us: Any) -> bool:
     """Return whether another observation point saw this very packet within seconds."""
     value = hashed ^ (np.uint64(packet.seq) << np.uint64(32)) ^ np.uint64(packet.ack)
@@ -337,7 +338,7 @@ def is_duplicate(packet: Any, hashed: Any, seen: Any, seen_by: Any, seen_us: Any
     return False
 
 
-@compiled
+@inlined
 def find_slot(rows: Rows, slots: Any, hashed: Any, ends: Any) -> Any:
     """Return the slot of a 4-tuple, or -1 - the slot where it may be put."""
     mask = len(slots) - 1
@@ -363,7 +364,7 @@ def find_slot(rows: Rows, slots: Any, hashed: Any, ends: Any) -> Any:
         place = (place + 1) & mask
 
 
-@compiled
+@inlined
 def take_row(rows: Rows, free: Any, state: Any) -> Any:
     """Return a cleared record for a new subflow, or -1 when none is left."""
     if state[FREE_COUNT] > 0:
@@ -391,7 +392,7 @@ def take_row(rows: Rows, free: Any, state: Any) -> Any:
     return index
 
 
-@compiled
+@inlined
 def is_lower_first(packet: Any) -> bool:
     """Return whether the sender is side a: the lower (address, port)."""
     if packet.src_hi != packet.dst_hi:
@@ -401,7 +402,7 @@ def is_lower_first(packet: Any) -> bool:
     return bool(packet.src_port <= packet.dst_port)
 
 
-@compiled
+@inlined
 def ends_of(packet: Any, side: Any) -> Any:
     """Return (a_hi, a_lo, b_hi, b_lo, ports) of a packet's 4-tuple."""
     src, dst = np.uint64(packet.src_port), np.uint64(packet.dst_port)
@@ -411,7 +412,7 @@ def ends_of(packet: Any, side: Any) -> Any:
     return packet.dst_hi, packet.dst_lo, packet.src_hi, packet.src_lo, dst << np.uint64(16) | src
 
 
-@compiled
+@inlined
 def find_or_make(rows: Rows, slots: Any, free: Any, state: Any, packet: Any, side: Any, idle_us: Any,
                  counts: Any, hashed: Any, ends: Any) -> Any:  # fmt: skip
     """Return the row of a packet's subflow, -1 when it is none, -2 when the table is full, -3 - row for a new one."""
@@ -451,28 +452,23 @@ def find_or_make(rows: Rows, slots: Any, free: Any, state: Any, packet: Any, sid
     return -3 - made
 
 
-@compiled
-def fill(packet: Any, cols: Any, k: Any) -> None:
-    """Gather a packet's columns in one record, so that the functions above take one argument."""
-    packet.at_us = cols.at_us[k]
-    packet.src_hi, packet.src_lo = cols.src_hi[k], cols.src_lo[k]
-    packet.dst_hi, packet.dst_lo = cols.dst_hi[k], cols.dst_lo[k]
-    packet.dsn, packet.data_ack = cols.dsn[k], cols.data_ack[k]
-    packet.seq, packet.ack, packet.ssn = cols.seq[k], cols.ack[k], cols.ssn[k]
-    packet.payload_bytes, packet.has = cols.payload_bytes[k], cols.has[k]
-    packet.observer, packet.map_bytes = cols.observer[k], cols.map_bytes[k]
-    packet.src_port, packet.dst_port = cols.src_port[k], cols.dst_port[k]
-    packet.tcp_flags = cols.tcp_flags[k]
+@inlined
+def packet_of(cols: Any, k: Any) -> Any:
+    """Return a packet's columns under their names, so that the functions above take one argument."""
+    return Packet(
+        cols[0][k], cols[1][k], cols[2][k], cols[3][k], cols[4][k], cols[5][k], cols[6][k], cols[7][k], cols[8][k],
+        cols[9][k], cols[10][k], cols[11][k], cols[12][k], cols[13][k], cols[14][k], cols[15][k], cols[16][k],
+    )  # fmt: skip
 
 
 @compiled
-def run(rows: Rows, slots: Any, free: Any, state: Any, cols: Any, packet: Any, bits: Any, seen: Any, seen_by: Any,
+def run(rows: Rows, slots: Any, free: Any, state: Any, cols: Any, bits: Any, seen: Any, seen_by: Any,
         seen_us: Any, is_deduped: bool, idle_us: int, now_us: int, counts: Any,
         news_record: Any, news_row: Any, news_why: Any) -> None:  # fmt: skip
     """Take packets from ``state[NEXT_RECORD]`` on until all are done, the table is full, or slots or news run out."""
     k, found = state[NEXT_RECORD], 0
-    while k < len(cols.at_us) and state[SLOTS_TAKEN] * 2 < len(slots) and found < len(news_record):
-        fill(packet, cols, k)
+    while k < len(cols[0]) and state[SLOTS_TAKEN] * 2 < len(slots) and found < len(news_record):
+        packet = packet_of(cols, np.uint64(k))  # unsigned: no look at whether it is negative
         side = 0 if is_lower_first(packet) else 1
         ends = ends_of(packet, side)
         hashed = flow_hash(ends[0], ends[1], ends[2], ends[3], ends[4])

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from apps.mptcp.engine import alignment, sweep, sweep_32
 from apps.mptcp.engine.crowd import Crowd
 from apps.mptcp.engine.domain import Domain
-from apps.mptcp.engine.evidence import FIRST_SOFT
+from apps.mptcp.engine.evidence import CODE, EDGE, FIRST_SOFT
 from apps.mptcp.engine.values import EvidenceKind
 
 ROUNDS_MAX: Final = 32
@@ -23,11 +23,11 @@ FALSE_EXPECTED: Final = 1e-4
 START_BYTES: Final = 8_000_000  # B of T3
 STRONG_32: Final = 1e-6  # below, both spaces at 32 bit are as good as at 64: it may block
 
-KIND_OF: Final = {
-    sweep.ONE_SPACE: EvidenceKind.ONE_SPACE_64,
-    sweep.BOTH_SPACES: EvidenceKind.BOTH_SPACES,
-    sweep.FROM_KEY: EvidenceKind.IDSN,
-}
+# Verdict of the sweep -> code of its evidence; nobody asks for that of a refusal.
+CODE_OF: Final = np.zeros(4, np.uint8)
+CODE_OF[sweep.ONE_SPACE] = CODE[EvidenceKind.ONE_SPACE_64]
+CODE_OF[sweep.BOTH_SPACES] = CODE[EvidenceKind.BOTH_SPACES]
+CODE_OF[sweep.FROM_KEY] = CODE[EvidenceKind.IDSN]
 
 
 def sweep_all(domain: Domain, since_us: int) -> None:
@@ -99,19 +99,31 @@ def seek_64(domain: Domain, units: sweep.Units) -> int:
     verdict, gap, chance = sweep.judge(pairs, units, near, domain.config.far_bytes, START_BYTES)
     chosen = np.flatnonzero(verdict != sweep.REFUSED)
     chosen = chosen[np.argsort(chance[chosen], kind="stable")]
-    one, other = units.head[pairs[chosen, 0]], units.head[pairs[chosen, 2]]
-    flips = pairs[chosen, 1] ^ pairs[chosen, 3] ^ groups.parity[one] ^ groups.parity[other]
-    grown: set[int] = set()  # connections that grew in this round are judged anew in the next, as a whole
-    for k, i, j, flip in zip(chosen.tolist(), one.tolist(), other.tolist(), flips.tolist(), strict=True):
-        if (
-            i in grown
-            or j in grown
-            or _align(domain, i, j, flip, alignment.align_connections)[0] == alignment.VETO
-        ):
-            continue
-        _join(domain, i, j, flip, KIND_OF[int(verdict[k])], float(chance[k]), len(units.head), gap[k])
-        grown |= {i, j}
-    return len(grown)
+    ends = np.empty((len(chosen), 3), np.int64)
+    ends[:, 0], ends[:, 1] = units.head[pairs[chosen, 0]], units.head[pairs[chosen, 2]]
+    ends[:, 2] = pairs[chosen, 1] ^ pairs[chosen, 3]
+    grown = np.zeros(domain.table.used, np.uint8)  # whoever grew in this round is judged anew in the next
+    is_taken = np.zeros(len(ends), np.uint8)
+    alignment.take_without_veto(
+        domain.table.rows, groups.following, groups.parity, ends, _lag_us(domain), grown, is_taken, np.empty(6),
+        *domain.work,
+    )  # fmt: skip
+    taken = is_taken == 1
+    chosen, ends = chosen[taken], ends[taken]
+    ends[:, 2] ^= groups.parity[ends[:, 0]] ^ groups.parity[ends[:, 1]]
+    _join_all(domain, ends, CODE_OF[verdict[chosen]], chance[chosen], gap[chosen], len(units.head))
+    return 2 * len(chosen)
+
+
+def _join_all(domain: Domain, ends: NDArray[np.int64], codes: NDArray[np.uint8], chance: NDArray[np.float64],
+              gap: NDArray[np.float64], rivals: int) -> None:  # fmt: skip
+    """Keep an edge for each of many pairs of rows, int64[pairs, 3] of row, row, flip, and make them one."""
+    edges = np.zeros(len(ends), EDGE)
+    edges["i"], edges["j"], edges["flip"] = ends[:, 0], ends[:, 1], ends[:, 2]
+    edges["kind"], edges["gap"], edges["rivals"] = codes, gap, rivals
+    edges["false_probability"], edges["at_s"] = np.minimum(1.0, chance * rivals), domain.now_s
+    domain.edges.add_many(edges)
+    domain.unite_all(ends, domain.now_s)
 
 
 def seek_32(domain: Domain, units: sweep.Units) -> int:
@@ -136,7 +148,7 @@ def seek_32(domain: Domain, units: sweep.Units) -> int:
         i, j, flip = int(rows[k, 0]), int(rows[k, 1]), int(flips[k])
         if groups.label[i] == groups.label[j]:
             continue
-        again, now = _align(domain, i, j, flip, alignment.align_patiently)
+        again, now = _align(domain, i, j, flip)
         rivals = crowd.rivals(groups.members(i), groups.members(j))
         if again != alignment.HOLDS or now[3] != 2 or now[0] * rivals > domain.config.false_partners:
             continue
@@ -149,11 +161,11 @@ def seek_32(domain: Domain, units: sweep.Units) -> int:
     return joined
 
 
-def _align(domain: Domain, i: int, j: int, flip: int, test: Any) -> tuple[int, NDArray[np.float64]]:
+def _align(domain: Domain, i: int, j: int, flip: int) -> tuple[int, NDArray[np.float64]]:
     """Test the connections of two rows; ``flip`` says how the rows face each other."""
     groups, out = domain.groups, np.empty(6)
     faced = flip ^ int(groups.parity[i]) ^ int(groups.parity[j])
-    state = test(
+    state = alignment.align_patiently(
         domain.table.rows, groups.following, groups.parity, i, j, faced, _lag_us(domain), out, *domain.work
     )
     return int(state), out

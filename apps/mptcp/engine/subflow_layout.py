@@ -14,22 +14,15 @@ from apps.mptcp.engine.records import COLUMNS, PacketRecords
 
 RING: Final = 8
 
+# What most packets change comes first, so that it is in few lines of the cache.
 # A number space of a subflow; index 0 is what side a sends, 1 what side b sends.
 SPACE: Final = np.dtype(
     [
         ("lo", "u8"),  # lowest and highest number seen, in mappings or acknowledged, unwrapped
         ("hi", "u8"),
-        ("data_lo", "u8"),  # the same of mappings only
-        ("data_hi", "u8"),
-        ("ssn_lo", "u8"),  # subflow sequence numbers of the same mappings, unwrapped
-        ("ssn_hi", "u8"),
-        ("fin", "u8"),  # number of DATA_FIN
-        ("start", "u8"),  # IDSN + 1, from the sender's key
         ("first_us", "i8"),
         ("last_us", "i8"),
         ("hi_us", "i8"),  # when hi was reached
-        ("ring_us", "i8", (RING,)),
-        ("ring_hi", "u8", (RING,)),
         ("points", "u4"),
         ("data_points", "u4"),
         ("ring_next", "u1"),
@@ -39,6 +32,14 @@ SPACE: Final = np.dtype(
         ("has_fin", "u1"),
         ("is_fin_acked", "u1"),
         ("has_start", "u1"),
+        ("data_lo", "u8"),  # the same of mappings only
+        ("data_hi", "u8"),
+        ("ssn_lo", "u8"),  # subflow sequence numbers of the same mappings, unwrapped
+        ("ssn_hi", "u8"),
+        ("fin", "u8"),  # number of DATA_FIN
+        ("start", "u8"),  # IDSN + 1, from the sender's key
+        ("ring_us", "i8", (RING,)),
+        ("ring_hi", "u8", (RING,)),
     ],
     align=True,
 )
@@ -49,19 +50,19 @@ SUBFLOW: Final = np.dtype(
         ("a_lo", "u8"),
         ("b_hi", "u8"),
         ("b_lo", "u8"),
-        ("id", "i8"),  # -1: the record is free
-        ("first_us", "i8"),
-        ("last_us", "i8"),
-        ("touched_us", "i8"),  # the engine's time of the step that last changed it
-        ("packets", "i8"),
-        ("observers", "u8"),  # bit per observation point, see ``SubflowTable.observers``
-        ("key", "u8", (2,)),
-        ("space", SPACE, (2,)),
-        ("isn", "u4", (2,)),
-        ("epoch", "u4"),
-        ("flags", "u4"),
         ("a_port", "u2"),
         ("b_port", "u2"),
+        ("flags", "u4"),
+        ("isn", "u4", (2,)),
+        ("last_us", "i8"),
+        ("touched_us", "i8"),  # the engine's time of the step that last changed it
+        ("id", "i8"),  # -1: the record is free
+        ("first_us", "i8"),
+        ("packets", "i8"),
+        ("observers", "u8"),  # bit per observation point, see ``SubflowTable.observers``
+        ("epoch", "u4"),
+        ("key", "u8", (2,)),
+        ("space", SPACE, (2,)),
     ],
     align=True,
 )
@@ -86,41 +87,28 @@ DELETED: Final = -2
 OBSERVERS_MAX: Final = 64
 
 
-# Columns of a packet that the loop over packets reads.
-PACKET: Final = np.dtype(
-    [
-        (name, COLUMNS[name])
-        for name in (
-            "at_us", "src_hi", "src_lo", "dst_hi", "dst_lo", "dsn", "data_ack", "seq", "ack", "payload_bytes", "has",
-            "ssn", "observer", "src_port", "dst_port", "map_bytes", "tcp_flags",
-        )
-    ],
-    align=True,
-)  # fmt: skip
+class Packet(NamedTuple):
+    """What the loop over packets reads of one: columns of ``PacketRecords``."""
+
+    at_us: Any
+    src_hi: Any
+    src_lo: Any
+    dst_hi: Any
+    dst_lo: Any
+    dsn: Any
+    data_ack: Any
+    seq: Any
+    ack: Any
+    payload_bytes: Any
+    has: Any
+    ssn: Any
+    observer: Any
+    src_port: Any
+    dst_port: Any
+    map_bytes: Any
+    tcp_flags: Any
 
 
-class Columns(NamedTuple):
-    """The same as arrays."""
-
-    at_us: NDArray[np.int64]
-    src_hi: NDArray[np.uint64]
-    src_lo: NDArray[np.uint64]
-    dst_hi: NDArray[np.uint64]
-    dst_lo: NDArray[np.uint64]
-    dsn: NDArray[np.uint64]
-    data_ack: NDArray[np.uint64]
-    seq: NDArray[np.uint32]
-    ack: NDArray[np.uint32]
-    payload_bytes: NDArray[np.uint32]
-    has: NDArray[np.uint32]
-    ssn: NDArray[np.uint32]
-    observer: NDArray[np.uint16]
-    src_port: NDArray[np.uint16]
-    dst_port: NDArray[np.uint16]
-    map_bytes: NDArray[np.uint16]
-    tcp_flags: NDArray[np.uint8]
-
-
-def columns(records: PacketRecords) -> Columns:
-    """Return the columns, each contiguous, of the dtype that records promise."""
-    return Columns(*(np.ascontiguousarray(getattr(records, name), COLUMNS[name]) for name in Columns._fields))
+def columns(records: PacketRecords) -> tuple[NDArray[Any], ...]:
+    """Return the columns of ``Packet``, each contiguous, of the dtype that records promise."""
+    return tuple(np.ascontiguousarray(getattr(records, name), COLUMNS[name]) for name in Packet._fields)

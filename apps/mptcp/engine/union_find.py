@@ -43,6 +43,21 @@ def unite(label: Any, following: Any, parity: Any, i: int, j: int, flip: int) ->
 
 
 @compiled
+def unite_all(label: Any, following: Any, parity: Any, ends: Any, out: Any) -> None:
+    """Join many pairs of rows in order, int64[pairs, 3] of row, row, flip; ``out`` is int64[pairs, 5].
+
+    It takes ids kept and gone, a row of the one gone, whether that was alone, and whether its sides turned.
+    """
+    for k in range(len(ends)):
+        i, j, flip = ends[k, 0], ends[k, 1], ends[k, 2]
+        younger = i if label[i] > label[j] else j
+        out[k, 2] = younger
+        out[k, 3] = 1 if following[younger] == younger else 0
+        out[k, 4] = (int(parity[i]) ^ int(parity[j])) ^ flip
+        out[k, 0], out[k, 1] = unite(label, following, parity, i, j, flip)
+
+
+@compiled
 def dissolve(label: Any, following: Any, parity: Any, ids: Any, rows: Any) -> None:
     """Make every row a connection of its own."""
     for row in rows:
@@ -76,6 +91,12 @@ class Groups:
         """Join two rows' connections; returns (id kept, id gone)."""
         kept, gone = unite(self.label, self.following, self.parity, i, j, flip)
         return int(kept), int(gone)
+
+    def unite_all(self, ends: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Join many pairs of rows; see the function."""
+        out = np.empty((len(ends), 5), np.int64)
+        unite_all(self.label, self.following, self.parity, ends, out)
+        return out
 
     def members(self, row: int) -> list[int]:
         """Return the rows of a row's connection, itself first."""

@@ -1,0 +1,28 @@
+"""After warming up nothing is left to compile."""
+
+import importlib
+import inspect
+import pkgutil
+
+from numba.core.dispatcher import Dispatcher
+
+from apps.mptcp import engine
+from apps.mptcp.engine.warming import warm_up
+
+
+def entries() -> dict[str, Dispatcher]:
+    """Return compiled functions that no compiled one calls, by name: those that Python calls."""
+    found, called = {}, set()
+    for module in pkgutil.walk_packages(engine.__path__, f"{engine.__name__}."):
+        own = importlib.import_module(module.name)
+        for label, one in inspect.getmembers(own):
+            if isinstance(one, Dispatcher) and one.__module__ == module.name:
+                found[f"{module.name}.{label}"] = one
+                called |= {f"{module.name}.{other}" for other in one.py_func.__code__.co_names}
+    return {name: one for name, one in found.items() if name not in called}
+
+
+def test_everything_that_python_calls_is_compiled_once() -> None:
+    warm_up()
+    assert len(entries()) > 10
+    assert {name: len(one.signatures) for name, one in entries().items() if len(one.signatures) != 1} == {}
