@@ -317,14 +317,16 @@ def test_flow_says_whether_packets_come_out(page: Page) -> None:
     const chain = new live_model.LiveChain();
     chain.load({ chain: {} });
     const seen = [];
-    for (const [epoch, at_s, into, out] of arg) {
-      chain.apply("telemetry", { latency: { epoch, at_s, counters: { in: into, out } } });
+    for (const [epoch, at_s, into, out, timed_out] of arg) {
+      chain.apply("telemetry", { latency: { epoch, at_s, counters: { in: into, out, timed_out } } });
       seen.push(chain.flow);
     }
     return seen;
     """
-    points = [[1, 1, 10, 5], [1, 2, 30, 5], [2, 3, 2, 2], [2, 4, 5, 4]]
-    assert run(page, script, points) == [None, {"in": 20, "out": 0}, None, {"in": 3, "out": 2}]
+    points = [[1, 1, 10, 5, 0], [1, 2, 30, 5, 18], [2, 3, 2, 2, 0], [2, 4, 5, 4, 0]]
+    assert run(page, script, points) == [
+        None, {"in": 20, "out": 0, "timedOut": 18}, None, {"in": 3, "out": 2, "timedOut": 0},
+    ]  # fmt: skip
 
 
 def test_histograms_show_each_function_and_the_wait_at_each_merge(page: Page) -> None:

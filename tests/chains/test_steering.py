@@ -44,4 +44,4 @@ def test_the_page_says_what_is_used_and_why_not_another(fabric: object) -> None:
     shown = client.get(page).content.decode()
     assert "bridge_mdb" in shown
     assert "openflow: no connection to a switch was given" in shown
-    assert "tc_mirred: works, comes later in order" in shown
+    assert "tc_mirred: works too, not needed" in shown

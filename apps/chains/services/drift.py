@@ -32,7 +32,7 @@ def drift_words(measured: Measured, rate_pps: float, services_us: list[tuple[str
         words.append(f"rate is {measured.rate_pps:.0f} packets/s, planned {rate_pps:.0f}")
     for (name, planned_us), mean_us in zip(services_us, measured.services_us, strict=True):
         if mean_us is not None and not _within(mean_us / planned_us, SERVICE_BAND):
-            words.append(f"{name} takes {mean_us:.1f} us, planned {planned_us:.1f}")
+            words.append(f"{name} takes {mean_us:.1f} us, planned {planned_us:.1f} us")
     return "; ".join(words)
 
 

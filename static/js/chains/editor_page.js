@@ -67,7 +67,8 @@ async function runPlan() {
 function askApply(planId, version) {
   const dialog = find("#confirm-apply");
   const isOld = version !== undefined && version !== model.chain.version;
-  setText(find(".confirm-words", dialog), `Plan ${planId} of ${name} goes to the devices beside what runs there; new packets take it once every device is ready, then the old one is taken away.${isOld ? ` Beware: it was made from version ${version}; the chain is now at version ${model.chain.version}.` : ""}`);
+  const how = model.isLive ? `goes to the devices beside plan ${model.livePlan.id}; new packets take it once every device is ready, then plan ${model.livePlan.id} is taken away` : "goes to the devices; packets take it once every device is ready";
+  setText(find(".confirm-words", dialog), `Plan ${planId} of ${name} ${how}.${isOld ? ` Beware: it was made from version ${version}; the chain is now at version ${model.chain.version}.` : ""}`);
   dialog.returnValue = "";
   dialog.onclose = () => dialog.returnValue === "yes" && jobsLine.run(`Apply plan ${planId}`, () => apply(planId));
   dialog.showModal();
@@ -114,11 +115,14 @@ const OPERATIONS = {
   delete: askDelete,
 };
 
+/** Whether a change of this chain is on its way to the devices. */
+const isApplying = () => ["pending", "applying"].includes(model.status);
+
 /** Which operations make sense now. */
 function showOperations() {
   if (!canOperate || !name) return;
   const { deployment, plan: newest } = model;
-  const isBusy = jobsLine.isBusy || ["pending", "applying"].includes(model.status);
+  const isBusy = jobsLine.isBusy || isApplying();
   const can = {
     plan: editor.version !== null && !editor.problems().length,
     apply: newest?.kind === "plan" && newest.id !== model.livePlan?.id,
@@ -137,7 +141,7 @@ function showOperations() {
 function showPlanned() {
   const { plan: newest } = model;
   const holder = find("#planned");
-  const isShown = Boolean(newest) && newest.id !== model.livePlan?.id;
+  const isShown = Boolean(newest) && newest.id !== model.livePlan?.id && !isApplying();
   holder.hidden = !isShown;
   if (!isShown) return;
   const key = JSON.stringify([newest.id, model.chain.version]);
@@ -176,7 +180,7 @@ function show() {
   const nowS = stream.nowS();
   const isStale = stream.state === "stale";
   const isFresh = !isStale && model.isFresh(nowS);
-  const rate = isFresh ? `${packetRate(model.newest.rate_pps)} of ${packetRate(model.chain.rate_pps)}` : `planned for ${packetRate(model.chain.rate_pps)}`;
+  const rate = isFresh ? `${packetRate(model.newest.rate_pps)}, planned for ${packetRate(model.livePlan?.rate_pps ?? model.chain.rate_pps)}` : `planned for ${packetRate(model.chain.rate_pps)}`;
   showVerdict(find("#verdict"), verdictOf(model, nowS, isStale), rate);
   showAlarms(find("#alarms"), model.openAlarms);
   find("#live").hidden = !model.isLive;

@@ -63,7 +63,7 @@ function verdict(rows, nowS) {
   const summary = `${live.length} of ${rows.length} chains live.`;
   if (missed.length || failed.length) return { state: "down", chip: ["failed", "needs a look"], words: `${words.join("; ")}. ${summary}` };
   if (words.length) return { state: "degraded", chip: ["degraded", "needs a look"], words: `${words.join("; ")}. ${summary}` };
-  return live.length ? { state: "up", chip: ["up", "all well"], words: summary } : { state: "unknown", chip: ["unknown", "nothing live"], words: rows.length ? summary : "No chain is drawn yet." };
+  return live.length ? { state: "up", chip: ["up", "all well"], words: summary } : { state: "unknown", chip: ["unknown", "nothing live"], words: rows.length ? `${summary}${canOperate ? " Open one to plan and apply it." : ""}` : "No chain is drawn yet." };
 }
 
 function showVerdict(rows, nowS) {

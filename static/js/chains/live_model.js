@@ -61,10 +61,10 @@ export class LiveChain {
     this.history = [...this.history.filter((known) => known.at_s !== point.at_s), point].slice(-HISTORY_LIMIT);
   }
 
-  /** Packets that went in and came out between the two newest seconds; null while there is only one. */
+  /** Packets that went in, came out and were given up between the two newest seconds; null while there is only one. */
   get flow() {
     const [one, other] = [this.before?.counters, this.newest?.counters];
-    return one && other ? { in: other.in - one.in, out: other.out - one.out } : null;
+    return one && other ? { in: other.in - one.in, out: other.out - one.out, timedOut: (other.timed_out ?? 0) - (one.timed_out ?? 0) } : null;
   }
 
   get openAlarms() {

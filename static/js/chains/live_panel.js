@@ -28,7 +28,8 @@ export function verdictOf(model, nowS, isStreamStale) {
   }
   const { flow } = model;
   if (flow && flow.in > 0 && flow.out <= 0) {
-    return { state: "down", chip: ["failed", "no packet comes out"], words: `${count(flow.in)} packets went in during the last second, none came out; ${where}.` };
+    const late = flow.timedOut > 0 ? `; ${count(flow.timedOut)} were given up by the classifier because they took too long` : "";
+    return { state: "down", chip: ["failed", "no packet comes out"], words: `${count(flow.in)} packets went in during the last second, none came out${late}; ${where}.` };
   }
   const open = model.openAlarms.length;
   const isMissed = typeof target === "number" && newest.latency_us_p99 !== null && newest.latency_us_p99 > target * 1000;
@@ -75,18 +76,28 @@ export function showMeasured(holder, model, nowS) {
 
 const hopName = (hop) => (hop.kind === "nf" ? nfNameOf(hop.nf) || "network function" : hop.kind ?? "–");
 
+/** The classifier's own counters, as a hop: where packets come in, wait for the whole chain, and leave in order. */
+function classifierHop({ newest, deployment }) {
+  if (!newest?.counters || newest.epoch !== deployment?.epoch) return null;
+  const { in: into, out, dropped, timed_out: timeout, in_flight: queue } = newest.counters;
+  const device = Object.keys(deployment.devices ?? {}).find((name) => !(deployment.servers ?? []).includes(name));
+  return { operator: "", kind: "classifier", device, in: into, out, drop: dropped, timeout, queue, latency_us_p50: newest.latency_us_p50, latency_us_p99: newest.latency_us_p99 };
+}
+
 /** Counters per hop since the epoch began, latencies of the last second. */
 export function showHops(body, model, nowS) {
-  const key = JSON.stringify(model.hops);
+  const classifier = classifierHop(model);
+  const rows = classifier ? [classifier, ...model.hops] : model.hops;
+  const key = JSON.stringify(rows);
   const newest = Math.max(...model.hops.map((hop) => hop.at_s ?? 0), 0);
   const isOld = model.hops.length > 0 && nowS - newest > 5;
   setText(find("#hops-stale"), isOld ? `Stale: counted ${span(nowS - newest)} ago, at ${clock(newest)}.` : "");
   find("#hops-stale").hidden = !isOld;
   if (body.hopsKey === key) return;
   body.hopsKey = key;
-  find("#hops-empty").hidden = model.hops.length > 0;
-  body.replaceChildren(...model.hops.map((hop) => make("tr", { "data-operator": hop.operator },
-    make("th", { scope: "row" }, `${hop.operator} ${hopName(hop)}`), make("td", null, hop.kind ?? "–"), make("td", null, hop.device ?? "–"),
+  find("#hops-empty").hidden = rows.length > 0;
+  body.replaceChildren(...rows.map((hop) => make("tr", { "data-operator": hop.operator },
+    make("th", { scope: "row" }, hop === classifier ? "whole chain" : `${hop.operator} ${hopName(hop)}`), make("td", null, hop.kind ?? "–"), make("td", null, hop.device ?? "–"),
     ...COUNTERS.map((name) => make("td", { class: "figure", "data-counter": name, "data-bad": BAD_COUNTERS.has(name) && hop[name] > 0 }, count(hop[name]))),
     make("td", { class: "figure" }, duration(hop.latency_us_p50)), make("td", { class: "figure" }, duration(hop.latency_us_p99)), make("td", { class: "figure" }, count(hop.queue)))));
 }

@@ -60,10 +60,25 @@ export class PastPanel {
   show(plans, versions, liveId) {
     find("#past-failure").replaceChildren();
     const chosen = () => this.chosen();
-    find("#plans").replaceChildren(...plans.map((plan) => planRow(plan, { liveId, apply: this.actions?.apply, chosen })));
+    this.replacePlans(plans.map((plan) => planRow(plan, { liveId, apply: this.actions?.apply, chosen })));
+    setText(find("#plans-empty"), "Never planned.");
     find("#plans-empty").hidden = plans.length > 0;
     find("#revisions").replaceChildren(...versions.map((row, index) => this.revisionRow(row, index === 0)));
     this.chosen();
+  }
+
+  /** A plan that arrives must not take away what is chosen, or the focus. */
+  replacePlans(rows) {
+    const body = find("#plans");
+    const kept = this.comparedIds;
+    const { compare, apply } = body.contains(document.activeElement) ? document.activeElement.dataset : {};
+    body.replaceChildren(...rows);
+    for (const id of kept) {
+      const box = find(`[data-compare="${id}"]`, body);
+      if (box) box.checked = true;
+    }
+    if (compare) find(`[data-compare="${compare}"]`, body)?.focus();
+    if (apply) find(`[data-apply="${apply}"]`, body)?.focus();
   }
 
   revisionRow(row, isNewest) {
