@@ -7,6 +7,7 @@ come before all of the other, which has probability 2/C(a+b, a).
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from itertools import combinations
 from typing import Final
 
@@ -15,6 +16,7 @@ from apps.mptcp.engine.values import Connection, FlowKey
 RATIOS: Final = (0.1, 0.01, 0.005, 0.001)
 PACKETS: Final = tuple(round(10 ** (step / 6)) for step in range(6, 37))  # 10 to 10^6
 PAIRS_MAX: Final = 2_000_000
+EXACT_MAX: Final = 500
 _TAIL: Final = 1e-9
 
 
@@ -44,9 +46,14 @@ def missed_probability(a_count: int, b_count: int) -> float:
     """
     if a_count < 1 or b_count < 1:
         return 1.0
-    return min(1.0, 2.0 / math.comb(a_count + b_count, a_count))
+    count = a_count + b_count
+    if count > EXACT_MAX:  # the exact number no longer fits a float
+        logarithm = math.lgamma(count + 1) - math.lgamma(a_count + 1) - math.lgamma(b_count + 1)
+        return min(1.0, 2.0 * math.exp(-logarithm))
+    return min(1.0, 2.0 / math.comb(count, a_count))
 
 
+@cache
 def expected_missed(packet_count: float, ratio: float) -> float:
     """Return how often two siblings of so many packets each, both seen, do not overlap by the samples of one window.
 
@@ -54,7 +61,7 @@ def expected_missed(packet_count: float, ratio: float) -> float:
     Complexity: O(m^2), m the samples that are at all likely.
     """
     weights = _poisson(packet_count * ratio)
-    seen = [(count, weight) for count, weight in enumerate(weights) if count > 0]
+    seen = [(count, weight) for count, weight in enumerate(weights) if count and weight]
     total = sum(weight for _, weight in seen)
     if total <= 0:
         return 1.0

@@ -9,7 +9,15 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apps.mptcp.accuracy import compare, expected_missed, missed_probability, packets_needed, seen_probability
+from apps.mptcp.accuracy import (
+    PACKETS,
+    RATIOS,
+    compare,
+    expected_missed,
+    missed_probability,
+    packets_needed,
+    seen_probability,
+)
 from apps.mptcp.engine.values import Connection, FlowKey, Subflow, SubflowState
 from nfvportal.jobs.runner import run_job
 from tests.support.mptcp_scene import capture_of, whole
@@ -50,6 +58,16 @@ def test_missed_overlap_is_the_share_of_orders_without_one(a: int, b: int) -> No
     orders = list(combinations(range(a + b), a))
     apart = sum(max(places) == a - 1 or min(places) == b for places in orders)
     assert missed_probability(a, b) == pytest.approx(min(1.0, apart / comb(a + b, a)))
+
+
+def test_every_point_of_the_pictures_is_a_probability() -> None:
+    points = [
+        (expected_missed(count, ratio), seen_probability(count, ratio))
+        for ratio in RATIOS
+        for count in PACKETS
+    ]
+    assert all(0 <= value <= 1 for point in points for value in point)
+    assert missed_probability(1, 999) == pytest.approx(2 / 1000)
 
 
 @pytest.mark.parametrize(("packets", "ratio"), [(200, 0.01), (400, 0.01), (100, 0.05)])
