@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Iterator
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,8 +22,14 @@ Answer = dict[str, Any]
 
 
 @pytest.fixture(autouse=True)
-def empty_directory() -> Iterator[Path]:
-    yield captures_dir()
+def empty_directory() -> Iterator[None]:
+    """No file of another test before, none of ours after."""
+    _clear()
+    yield
+    _clear()
+
+
+def _clear() -> None:
     for path in captures_dir().iterdir():
         path.unlink()
 
