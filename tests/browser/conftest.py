@@ -44,8 +44,8 @@ def watched(browser: Browser, portal: WholePortal) -> Iterator[WatchedPage]:
 
 @pytest.fixture
 def admin_page(watched: WatchedPage, portal: WholePortal) -> Page:
-    """A page logged in as the first administrator."""
-    watched.log_in("admin", portal.password)
+    """A page logged in as the first administrator, on the portal's lightest page: tests open what they look at."""
+    watched.log_in("admin", portal.password, then="/tokens/")
     return watched.page
 
 

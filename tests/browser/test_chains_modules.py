@@ -283,7 +283,8 @@ def test_plan_difference_names_moves_and_pairs(page: Page) -> None:
     [
         ("words.duration(0)", "0 µs"), ("words.duration(12.34)", "12.3 µs"), ("words.duration(1234)", "1.23 ms"),
         ("words.duration(123456)", "123 ms"), ("words.duration(null)", "–"), ("words.predicted(null)", "overloaded"),
-        ("words.change(100, 57)", "−43 %"), ("words.change(0, 5)", ""), ("words.change(100, 105.5)", "+5.5 %"),
+        ("words.change(100, 57)", "−43 %"), ("words.change(0, 5)", ""), ("words.change(42.41, 42.40)", "±0 %"),
+        ("words.change(5, 5)", "±0 %"), ("words.change(100, 105.5)", "+5.5 %"),
         ("words.packetRate(1234567)", "1\u202f234\u202f567 packets/s"), ("words.targetOf(null)", "no target"),
     ],
 )  # fmt: skip

@@ -76,8 +76,7 @@ def test_a_placement_is_started_read_and_made_again(
 
 def test_a_viewer_reads_but_does_not_start(browser: Browser, portal: WholePortal) -> None:
     with watched_page(browser, portal.url) as watched:
-        watched.log_in("vera", USER_PASSWORD)
-        watched.open("/chains/placement/")
+        watched.log_in("vera", USER_PASSWORD, then="/chains/placement/")
         expect(watched.page.locator("#verdict .state")).not_to_have_text("loading")
         expect(watched.page.locator("#place")).to_have_count(0)
         assert verdict(watched.page)

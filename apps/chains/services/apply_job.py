@@ -68,6 +68,7 @@ def _carry_through(row: Deployment, job: JobHandle) -> None:
     )
     job.progress(0.9, "taking the old epoch away")
     deployments.deployment_finish(row, told)
+    job.progress(1.0, f"packets take epoch {row.epoch}")
 
 
 def remove_run(job: JobHandle) -> dict[str, Any]:
@@ -87,6 +88,7 @@ def remove_run(job: JobHandle) -> dict[str, Any]:
     except SilentError:
         job.progress(0.6, "not all packets came out in time; taking the chain away")
     deployments.removal_finish(row)
+    job.progress(1.0, "no packet takes the chain any more")
     return {"deployment": row.pk}
 
 

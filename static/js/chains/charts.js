@@ -36,11 +36,13 @@ export function showSpread(holder, newest, plan, sloMs) {
 export function showBranches(holder, hops, plan) {
   const rows = leavesOf(plan.root).map((leaf) => ({ leaf, hop: hops.find((hop) => hop.kind === "nf" && nfNameOf(hop.nf) === leaf.name) })).filter((row) => row.hop).reverse();
   if (!rows.length) return false;
+  const isLong = rows.some((row) => row.hop.latency_us_p99 >= 10_000);
+  const [scale, unit] = isLong ? [1000, "ms"] : [1, "µs"];
   const layout = baseLayout();
   Object.assign(layout, { barmode: "group", bargap: 0.3, height: 70 + rows.length * 38 });
   Object.assign(layout.yaxis, { type: "category", showgrid: false, ticksuffix: " " });
-  Object.assign(layout.xaxis, { title: { text: "µs, last second" }, rangemode: "tozero" });
-  const bar = (name, key, colour, shape) => ({ type: "bar", orientation: "h", name, y: rows.map((row) => row.leaf.name), x: rows.map((row) => row.hop[key]), marker: { color: colour, pattern: { shape, bgcolor: colour, fgcolor: token("--surface"), solidity: 0.35 } }, hovertemplate: `%{y} ${name}: %{x:.0f} µs<extra></extra>` });
+  Object.assign(layout.xaxis, { title: { text: `${unit}, last second` }, rangemode: "tozero" });
+  const bar = (name, key, colour, shape) => ({ type: "bar", orientation: "h", name, y: rows.map((row) => row.leaf.name), x: rows.map((row) => (typeof row.hop[key] === "number" ? row.hop[key] / scale : null)), marker: { color: colour, pattern: { shape, bgcolor: colour, fgcolor: token("--surface"), solidity: 0.35 } }, hovertemplate: `%{y} ${name}: %{x:.4~g} ${unit}<extra></extra>` });
   draw(holder, [bar("p99", "latency_us_p99", token("--series-1"), "/"), bar("p50", "latency_us_p50", token("--series-0"), "")], layout);
   return true;
 }

@@ -101,7 +101,7 @@ async function runTrace() {
   const job = await jobsLine.run("Trace one packet", () => trace(name));
   if (job?.state !== "succeeded" || !job.result?.hops) return;
   setText(find("#job-line .job-words"), `packet ${job.result.packet_id ?? "–"}, ${job.result.hops.length} hops: see the path below`);
-  model.trace = { packet_id: null, at_s: stream.nowS(), ...job.result };
+  model.takeTrace({ packet_id: null, at_s: stream.nowS(), ...job.result });
   show();
   find("#trace").scrollIntoView({ block: "nearest" });
 }
@@ -150,7 +150,7 @@ function showPlanned() {
   const isOld = newest.chain_version !== model.chain.version;
   const isPlan = newest.kind === "plan";
   const link = make("a", { href: `/chains/plans/${newest.id}/` }, `Plan ${newest.id}`);
-  const words = isPlan ? " is ready to be applied." : `: ${newest.witness}`;
+  const words = isPlan ? ` is ready to be applied${newest.note ? `; made because of ${newest.note}` : ""}.` : `: ${newest.witness}`;
   holder.replaceChildren(make("div", { class: "notice", "data-level": isPlan ? (isOld ? "warning" : "ok") : "error", "data-planned": newest.kind },
     stateChip(isPlan ? (isOld ? "warning" : "info") : "failed", isPlan ? (isOld ? "plan of an older version" : "planned") : "no plan"), make("span", null, link, words)));
 }
@@ -191,7 +191,7 @@ function show() {
     showMeasured(find("#measured"), model, isStale ? Infinity : nowS);
     showHops(find("#hops"), model, nowS);
   }
-  showTrace(find("#trace"), find("#live-graph"), model.trace, model.livePlan);
+  showTrace(find("#trace"), find("#live-graph"), model);
   showPlanned();
   showOperations();
   past?.refresh(JSON.stringify([model.plan?.id, model.chain.version, model.livePlan?.id]), model.livePlan?.id);

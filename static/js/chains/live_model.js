@@ -12,7 +12,7 @@ export class LiveChain {
   }
 
   clear() {
-    Object.assign(this, { plan: null, livePlan: null, deployment: null, hops: [], newest: null, history: [], alarms: [], trace: null, isRemoved: false, before: null });
+    Object.assign(this, { plan: null, livePlan: null, deployment: null, hops: [], newest: null, history: [], alarms: [], trace: null, traceEpoch: null, isRemoved: false, before: null });
   }
 
   load(data) {
@@ -37,7 +37,7 @@ export class LiveChain {
     else if (event === "plan_ready") this.plan = data.plan;
     else if (event === "deployment_changed") this.takeDeployment(data);
     else if (event === "alarm") this.takeAlarm(data.alarm);
-    else if (event === "trace_ready") this.trace = data.trace;
+    else if (event === "trace_ready") this.takeTrace(data.trace);
     else if (event === "hops") this.hops = data.rows ?? [];
     else if (event === "latency") this.takeLatency(data);
   }
@@ -47,6 +47,12 @@ export class LiveChain {
     this.deployment = data.deployment;
     this.livePlan = data.live_plan ?? null;
     if (this.chain) this.chain = { ...this.chain, deployment: data.deployment };
+  }
+
+  /** A trace belongs to the epoch that is live when it comes. */
+  takeTrace(trace) {
+    this.trace = trace;
+    this.traceEpoch = this.deployment?.epoch ?? null;
   }
 
   takeAlarm(alarm) {

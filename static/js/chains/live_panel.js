@@ -97,7 +97,7 @@ export function showHops(body, model, nowS) {
   body.hopsKey = key;
   find("#hops-empty").hidden = rows.length > 0;
   body.replaceChildren(...rows.map((hop) => make("tr", { "data-operator": hop.operator },
-    make("th", { scope: "row" }, hop === classifier ? "whole chain" : `${hop.operator} ${hopName(hop)}`), make("td", null, hop.kind ?? "–"), make("td", null, hop.device ?? "–"),
+    make("th", { scope: "row" }, hop === classifier ? "whole chain, all epochs" : `${hop.operator} ${hopName(hop)}`), make("td", null, hop.kind ?? "–"), make("td", null, hop.device ?? "–"),
     ...COUNTERS.map((name) => make("td", { class: "figure", "data-counter": name, "data-bad": BAD_COUNTERS.has(name) && hop[name] > 0 }, count(hop[name]))),
     make("td", { class: "figure" }, duration(hop.latency_us_p50)), make("td", { class: "figure" }, duration(hop.latency_us_p99)), make("td", { class: "figure" }, count(hop.queue)))));
 }
@@ -134,8 +134,9 @@ const FATES = { passed: "passed on", released: "released" };
 const isDropped = (hop) => /^drop/.test(hop.fate ?? "");
 
 /** Draw the way of one packet in the graph and list its hops. */
-export function showTrace(holder, graphHolder, trace, livePlan) {
-  const key = JSON.stringify(trace);
+export function showTrace(holder, graphHolder, { trace, traceEpoch, livePlan, deployment }) {
+  const isOld = traceEpoch !== (deployment?.epoch ?? null);
+  const key = JSON.stringify([trace, isOld, livePlan?.id]);
   if (holder.traceKey === key) return;
   holder.traceKey = key;
   holder.hidden = !trace;
@@ -146,8 +147,8 @@ export function showTrace(holder, graphHolder, trace, livePlan) {
   const start = sorted[0]?.at_us ?? 0;
   const met = sorted.filter((hop) => hop.kind === "nf").map(indexOf).filter((index) => index !== undefined);
   const dropped = sorted.find((hop) => hop.kind === "nf" && isDropped(hop));
-  graphIn(graphHolder).markPath(met, dropped ? indexOf(dropped) : null);
-  setText(find(".trace-words", holder), `Packet ${trace.packet_id ?? "–"}, traced at ${clockFine(trace.at_s)}: ${sorted.length} hops${dropped ? `, dropped by ${hopName(dropped)}` : ""}.`);
+  graphIn(graphHolder).markPath(isOld ? [] : met, dropped && !isOld ? indexOf(dropped) : null);
+  setText(find(".trace-words", holder), `Packet ${trace.packet_id ?? "–"}, traced at ${clockFine(trace.at_s)}: ${sorted.length} hops${dropped ? `, dropped by ${hopName(dropped)}` : ""}.${isOld ? ` It took epoch ${traceEpoch}, which is not the one that is live.` : ""}`);
   find("tbody", holder).replaceChildren(...sorted.map((hop, index) => make("tr", null,
     make("td", { class: "figure" }, String(index + 1)), make("th", { scope: "row" }, hopName(hop)), make("td", null, hop.kind), make("td", null, hop.server ?? "–"),
     make("td", { class: "figure" }, typeof hop.at_us === "number" ? `+${duration(hop.at_us - start)}` : "–"), make("td", { class: "figure" }, duration(hop.took_us)),

@@ -74,7 +74,7 @@ function showChains(placement) {
     figure(count(chain.moved_buckets)), make("td", null, sharesOf(placement, chain)))));
   find("#refused-panel").hidden = placement.refused.length === 0;
   find("#refused").replaceChildren(...placement.refused.map((chain) => make("tr", { "data-chain": chain.name }, named(chain.name), figure(String(chain.weight)), figure(packetRate(chain.rate_pps)),
-    make("td", null, stateChip("failed", REASONS[chain.reason] ?? chain.reason), " ", chain.witness))));
+    make("td", { class: "reason" }, stateChip("failed", REASONS[chain.reason] ?? chain.reason), " ", chain.witness))));
 }
 
 async function show(id) {

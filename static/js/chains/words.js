@@ -29,8 +29,9 @@ export function change(before, now) {
   if (!isNumber(before) || !isNumber(now) || before === 0) return "";
   const ratio = (now - before) / before;
   const percent = Math.abs(ratio * 100);
-  const digits = percent >= 10 || percent === 0 ? 0 : 1;
-  return `${ratio < 0 ? "−" : ratio > 0 ? "+" : "±"}${percent.toFixed(digits)} %`;
+  if (percent < 0.05) return "±0 %";
+  const digits = percent >= 10 ? 0 : 1;
+  return `${ratio < 0 ? "−" : "+"}${percent.toFixed(digits)} %`;
 }
 
 /** Verdicts of a pair: symbol, short word, and what it means. */
