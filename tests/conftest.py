@@ -1,6 +1,11 @@
 """Fixtures for all tests. The servers start earlier, in ``tests/support/services.py``."""
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes says more about the machine than about the code: no stopwatch in tests.
+settings.register_profile("suite", deadline=None)
+settings.load_profile("suite")
 
 # Tests that share the machine's clock, namespaces or ports run one after the other, beside all the others.
 PLACES_ONE_AT_A_TIME = ("tests/browser/", "tests/crash/", "tests/lab/", "tests/supervise/")
