@@ -1,8 +1,9 @@
 # Every target does its own set-up; a second run finds it done.
 SETUP := @sh nfvportal/supervise/setup.sh
 PYTHON := .venv/bin/python
-# Fast tests run beside those that wait for a lab or a browser; see tests/conftest.py.
-TWO := --numprocesses 2 --dist loadgroup
+# Two processes share what may run side by side; then what needs the machine for itself. Both run whatever the other says.
+SUITE := first=0; $(PYTHON) -m pytest -m "not machine" --numprocesses 2 || first=$$?; \
+	$(PYTHON) -m pytest -m machine && exit $$first
 unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV DJANGO_SETTINGS_MODULE
 .PHONY: help setup run test check bench paper lock clean
 .DEFAULT_GOAL := help
@@ -19,12 +20,12 @@ run: ## start the portal with its live lab (PORT=8000; Ctrl-C stops it)
 
 test: ## run every test
 	$(SETUP) test
-	@exec $(PYTHON) -m pytest $(TWO)
+	@$(SUITE)
 
 check: ## format, lint, types and import rules, then every test
 	$(SETUP) test
 	$(PYTHON) -m ruff format --check . && $(PYTHON) -m ruff check . && $(PYTHON) -m mypy && .venv/bin/lint-imports
-	@exec $(PYTHON) -m pytest $(TWO)
+	@$(SUITE)
 
 bench: ## measure every figure beside its goal
 	$(SETUP) test
