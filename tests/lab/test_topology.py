@@ -51,7 +51,7 @@ def test_branch_is_what_the_rest_of_the_portal_expects() -> None:
     assert {node.name: node.roles for node in branch.nodes if node.roles} == {
         "branch-host": ("wan.host", "lab.traffic"),
         "branch-legacy": ("lab.traffic",),
-        "gw-a": ("wan.gateway",),
+        "gw-a": ("wan.gateway", "mptcp.sensor", "mptcp.enforcer"),
         "gw-b": ("wan.gateway",),
         "hq-server": ("lab.traffic",),
     }
