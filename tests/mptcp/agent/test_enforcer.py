@@ -152,7 +152,9 @@ def test_join_alone_is_stopped_by_its_token(calm: Streams) -> None:
     wait_until(lambda: max(calm.subflow_counts()) <= 3, "a subflow has left each connection", 20)
     before = [{tuple(flow) for flow in row["flows"]} for row in calm.rows()]
     calm.enforce({**calm.verdict(), "flows": []})
-    calm.run("branch-host", *["ip", "mptcp", "endpoint", "add", "10.1.2.10", "dev", "lan0", "id", "1", "subflow"])
+    calm.run(
+        "branch-host", *["ip", "mptcp", "endpoint", "add", "10.1.2.10", "dev", "lan0", "id", "1", "subflow"]
+    )
     wait_until(
         lambda: all(
             {tuple(flow) for flow in row["flows"]} - known
