@@ -16,7 +16,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.crash)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def portal() -> Iterator[WholePortal]:
     """The running portal."""
     with whole_portal() as running:
@@ -24,7 +24,7 @@ def portal() -> Iterator[WholePortal]:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def lab(portal: WholePortal) -> LabClient:
     """The portal's lab, reached without the portal."""
     client = LabClient(portal.paths.lab_socket)
@@ -35,7 +35,7 @@ def lab(portal: WholePortal) -> LabClient:
     return client
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def _operator(portal: WholePortal, lab: LabClient) -> Operator:
     operator = Operator(portal, lab)
     operator.log_in()
