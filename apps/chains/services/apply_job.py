@@ -93,8 +93,9 @@ def remove_run(job: JobHandle) -> dict[str, Any]:
 
 
 def _switched(row: Deployment) -> dict[str, Any] | None:
-    """Return what the classifier told of the switch, ``None`` while it did not."""
-    deployments.devices_note(row)
+    """Return what the classifier told of the switch; ``None`` while it did not, or a device did not answer yet."""
+    if not deployments.devices_note(row):
+        return None
     told = (
         Event.objects.filter(
             type="chains.epoch_active",

@@ -88,7 +88,8 @@ def candidates(
     lo = np.zeros(units.lo.shape, np.uint32)
     length = np.empty(units.lo.shape)
     _recent(rows, following, parity, units.head, lo, length)
-    unit, side = np.nonzero((length >= 0) & (length < WIDEST_BYTES))
+    place = np.flatnonzero((length >= 0) & (length < WIDEST_BYTES))
+    unit, side = place >> 1, place & 1
     order = np.argsort(lo[unit, side])
     out = np.empty((4 * len(unit) + 16, 3), np.int64)
     count = _candidates(unit, side, order, lo, length, units.known, out)
