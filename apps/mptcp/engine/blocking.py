@@ -1,6 +1,5 @@
 """Which addresses are one host, as far as was told: siblings mostly share a host on either side."""
 
-from collections.abc import Iterable
 from typing import Final
 
 Address = tuple[int, int]  # halves, as in records
@@ -34,9 +33,11 @@ class Hosts:
         self.group_of.update((address, kept) for address in merged)
         return True
 
-    def share(self, ends: Iterable[Address], others: Iterable[Address]) -> bool:
-        """Return whether any of two lists of addresses are one host."""
-        return not {self.name(end) for end in ends}.isdisjoint({self.name(end) for end in others})
+    def share(self, ends: tuple[Address, Address], others: tuple[Address, Address]) -> bool:
+        """Return whether two subflows have a host in common."""
+        name = self.group_of.get
+        names = [name(end, end) for end in others]
+        return name(ends[0], ends[0]) in names or name(ends[1], ends[1]) in names
 
     def forget_all_but(self, used: set[Address]) -> None:
         """Drop groups none of whose addresses is in use."""

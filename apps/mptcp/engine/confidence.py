@@ -5,12 +5,13 @@ stranger times the strangers in play. With one true partner, and e strangers exp
 false with probability e / (1 + e). A connection is right when all its edges are.
 """
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import numpy as np
 
-from apps.mptcp.engine.coverage import conservation, find_surplus
+from apps.mptcp.engine.coverage import find_surplus, shares
 from apps.mptcp.engine.domain import Domain
 from apps.mptcp.engine.values import AlarmKind
 
@@ -35,17 +36,19 @@ def confidence_of(false_probabilities: Iterable[float]) -> float:
     return sure
 
 
-def coverage_of(domain: Domain, row: int) -> tuple[float | None, float | None]:
-    """Return the share of bytes seen per direction, a to b of the connection's oldest subflow first."""
-    groups, out = domain.groups, np.empty(2)
-    members = groups.members(row)
-    oldest = min(members, key=lambda member: int(domain.table.rows[member]["id"]))
-    found: list[float | None] = []
-    for side in range(2):
-        faced = side ^ int(groups.parity[oldest])
-        conservation(domain.table.rows, groups.following, groups.parity, row, faced, out)
-        found.append(None if np.isnan(out[0]) else float(out[0]))
-    return found[0], found[1]
+def coverage_of(domain: Domain, oldest: Sequence[int]) -> list[tuple[float | None, float | None]]:
+    """Return the share of bytes seen per direction of connections, a to b of their oldest subflows first.
+
+    Args:
+        oldest: the row of each connection's oldest subflow.
+    """
+    groups, out = domain.groups, np.empty((len(oldest), 2))
+    rows = np.array(oldest, np.int32)
+    shares(domain.table.rows, groups.following, groups.parity, rows, np.empty(2), out)
+    return [
+        (None if math.isnan(there) else there, None if math.isnan(back) else back)
+        for there, back in out.tolist()
+    ]
 
 
 def suspect(domain: Domain) -> None:
@@ -69,8 +72,8 @@ def suspect(domain: Domain) -> None:
         label = int(groups.label[row])
         if label not in domain.suspects:
             domain.suspects.add(label)
-            shares = [share for share in coverage_of(domain, row) if share is not None]
+            seen = [share for share in coverage_of(domain, [row])[0] if share is not None]
             words = (
-                f"The subflows carried {max(shares):.0%} of the connection's bytes: one of them is a stranger"
+                f"The subflows carried {max(seen):.0%} of the connection's bytes: one of them is a stranger"
             )
             domain.alarm(AlarmKind.FALSE_MERGE_SUSPECTED, row, words)

@@ -9,15 +9,15 @@ from typing import Any, Final
 
 import numpy as np
 
-from apps.mptcp.engine.compiling import compiled
+from apps.mptcp.engine.compiling import compiled, inlined
 
 SUSPICIOUS: Final = 1.05
 DEVIATIONS: Final = 3.0  # standard deviations of the estimate that a suspicion must exceed
 SAMPLES_MIN: Final = 4  # per subflow: below, the correction is more than the figure
 
 
-@compiled
-def conservation(rows: Any, following: Any, parity: Any, first: int, side: int, out: Any) -> None:
+@inlined
+def conservation(rows: Any, following: Any, parity: Any, first: Any, side: Any, out: Any) -> None:
     """Write (share carried, its standard deviation) of a connection's direction ``side``; NaN: unknown.
 
     Args:
@@ -57,9 +57,24 @@ def conservation(rows: Any, following: Any, parity: Any, first: int, side: int, 
 
 
 @compiled
+def shares(rows: Any, following: Any, parity: Any, oldest: Any, pair: Any, out: Any) -> None:
+    """Write float64[connections, 2]: the share of bytes seen per direction, a to b of the row given first.
+
+    Args:
+        oldest: a row of each connection.
+        pair: float64[2] to work in.
+    """
+    for k in range(len(oldest)):
+        row = oldest[k]
+        for side in range(2):
+            conservation(rows, following, parity, row, side ^ int(parity[row]), pair)
+            out[k, side] = pair[0]
+
+
+@compiled
 def find_surplus(rows: Any, used: int, following: Any, parity: Any, part: int, parts: int, out: Any,
                  found: Any) -> int:  # fmt: skip
-    """Write rows whose connections carry clearly more than there is; returns how many.
+    """Write rows whose connections carry clearly more than there is; returns how many. ``out`` is to work in.
 
     Only connections of every ``parts``-th row are tried, so that each second costs little.
     """

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apps.mptcp.engine.domain import Domain
-from apps.mptcp.engine.hard_links import ends
 
 
 class Crowd:
@@ -41,7 +40,7 @@ class Crowd:
 
         All that are in play where they share none.
         """
-        rows, hosts = self._domain.table.rows, self._domain.hosts
-        mine = {hosts.name(end) for row in members for end in ends(rows[row])}
-        theirs = {hosts.name(end) for row in others for end in ends(rows[row])}
+        table, hosts = self._domain.table, self._domain.hosts
+        mine = {hosts.name(end) for row in members for end in table.ends(row)}
+        theirs = {hosts.name(end) for row in others for end in table.ends(row)}
         return float(min((self._count.get(host, self.total) for host in mine & theirs), default=self.total))

@@ -28,7 +28,7 @@ class Domain:
         self.groups.grow(len(self.table.rows))
         self.edges = Edges()
         self.hosts = Hosts()
-        self.hard = HardLinks(self.hosts)
+        self.hard = HardLinks(self.table, self.groups, self.hosts)
         self.counts: NDArray[np.int64] = np.zeros(len(kernel.COUNT_NAMES), np.int64)
         self.addresses = Addresses()
         self.joins = JoinWatch(config.window_s, config.join_flood_count)
@@ -45,7 +45,7 @@ class Domain:
 
     def add_subflow(self, row: int, at_s: float) -> None:
         """Let a new subflow be a connection of its own."""
-        subflow = int(self.table.rows[row]["id"])
+        subflow = self.table.ids.item(row)
         self.groups.grow(len(self.table.rows))
         self.groups.add(row, subflow)
         self.changes.append(Change(ChangeKind.CONNECTION_FOUND, at_s, subflow, subflow=subflow))
@@ -53,17 +53,17 @@ class Domain:
     def unite(self, i: int, j: int, flip: int, at_s: float) -> None:
         """Make one connection of two; the older one's id stays."""
         groups = self.groups
-        younger = i if groups.label[i] > groups.label[j] else j
+        younger = i if groups.label.item(i) > groups.label.item(j) else j
         is_single = groups.is_alone(younger)
-        turned = int(groups.parity[i] ^ groups.parity[j]) ^ flip
+        turned = groups.parity.item(i) ^ groups.parity.item(j) ^ flip
         kept, gone = groups.unite(i, j, flip)
-        subflow = int(self.table.rows["id"][younger]) if is_single else None
+        subflow = self.table.ids.item(younger) if is_single else None
         self._note_united(kept, gone, turned, subflow, at_s)
 
     def unite_all(self, ends: NDArray[np.int64], at_s: float) -> None:
         """Make one connection of each of many pairs: int64[pairs, 3] of row, row, flip."""
         done = self.groups.unite_all(ends)
-        subflows = self.table.rows["id"][done[:, 2]].tolist()
+        subflows = self.table.ids[done[:, 2]].tolist()
         for (kept, gone, _, is_single, turned), subflow in zip(done.tolist(), subflows, strict=True):
             self._note_united(kept, gone, turned, subflow if is_single else None, at_s)
 
@@ -110,7 +110,7 @@ class Domain:
 
     def regroup(self, members: list[int], label: int) -> None:
         """Form the connections of some rows anew from their live edges."""
-        groups, ids = self.groups, self.table.rows["id"]
+        groups, ids = self.groups, self.table.ids
         dissolve(groups.label, groups.following, groups.parity, ids, np.array(members, np.int32))
         for index in self.edges.of_rows(members).tolist():
             edge = self.edges.all[index]
@@ -123,7 +123,7 @@ class Domain:
 
     def alarm(self, kind: AlarmKind, row: int, words: str) -> None:
         """Tell an operator."""
-        label, subflow = int(self.groups.label[row]), int(self.table.rows[row]["id"])
+        label, subflow = self.groups.label.item(row), self.table.ids.item(row)
         self.changes.append(
             Change(ChangeKind.ALARM, self.now_s, label, subflow=subflow, alarm=kind, words=words)
         )

@@ -1,5 +1,7 @@
 """Why two subflows were joined: edges, kept so that an answer explains itself and a false one can be taken back."""
 
+import math
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -43,11 +45,9 @@ class Edges:
         """Keep an edge; returns its index."""
         if self.count == len(self.all):
             self.all.resize(self.count + self.count // 2, refcheck=False)
-        edge = self.all[self.count]
-        edge["i"], edge["j"], edge["flip"], edge["kind"] = i, j, flip, CODE[kind]
-        edge["false_probability"], edge["at_s"] = min(1.0, false_probability), at_s
-        edge["number"], edge["gap"], edge["rivals"] = number, gap, rivals
-        edge["is_dead"], edge["is_inherited"], edge["strikes"] = 0, 0, 0
+        chance = min(1.0, false_probability)
+        # All fields at once, in their order: a third of the time that one by one takes.
+        self.all[self.count] = (i, j, at_s, chance, gap, number, rivals, flip, CODE[kind], 0, 0, 0)
         self.count += 1
         return self.count - 1
 
@@ -87,13 +87,13 @@ class Edges:
         self.count = len(alive)
 
 
-def words(edge: Any) -> str:
+def words(kind: EvidenceKind, number: int, false_probability: float, gap: Sequence[float], rivals: float,
+          is_inherited: bool) -> str:  # fmt: skip
     """Return an edge as a sentence that an operator understands."""
-    kind, number = KINDS[int(edge["kind"])], int(edge["number"])
-    gaps = [float(gap) for gap in edge["gap"] if not np.isnan(gap)]
-    chance = f"by chance {edge['false_probability']:.1e}"
-    others = f"with {edge['rivals']:,.0f} others in play"
-    tail = " Found through a subflow that is gone." if edge["is_inherited"] else ""
+    gaps = [one for one in gap if not math.isnan(one)]
+    chance = f"by chance {false_probability:.1e}"
+    others = f"with {rivals:,.0f} others in play"
+    tail = " Found through a subflow that is gone." if is_inherited else ""
     match kind:
         case EvidenceKind.TOKEN:
             text = f"MP_JOIN names token {number:08x} of this connection ({chance})."

@@ -8,14 +8,16 @@ Source: RFC 8684 sections 3.1, 3.2 and RFC 6824 (version 0 uses SHA-1); brief, t
 
 import hashlib
 from collections import defaultdict
-from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from apps.mptcp.engine import packet_kernel as kernel
 from apps.mptcp.engine import subflow_layout as layout
-from apps.mptcp.engine.blocking import Hosts
+from apps.mptcp.engine.blocking import Address, Hosts
+from apps.mptcp.engine.subflow_table import SubflowTable
+from apps.mptcp.engine.union_find import Groups
 from apps.mptcp.engine.values import EvidenceKind
 
 HOLDERS_TRIED: Final = 64
@@ -33,8 +35,7 @@ class Holder(NamedTuple):
     key: int
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(NamedTuple):
     """Hard evidence that two rows are siblings; ``flip``: side a of one is side b of the other."""
 
     i: int
@@ -45,6 +46,7 @@ class Link:
     number: int
 
 
+@lru_cache(maxsize=65_536)
 def derive(key: int, version: int) -> tuple[int, int]:
     """Return (token, IDSN) of a key.
 
@@ -58,109 +60,110 @@ def derive(key: int, version: int) -> tuple[int, int]:
 
 
 class HardLinks:
-    """Holders of tokens, keys and DATA_FIN numbers."""
+    """Holders of tokens, keys and DATA_FIN numbers among the subflows of a table."""
 
-    def __init__(self, hosts: Hosts) -> None:
+    def __init__(self, table: SubflowTable, groups: Groups, hosts: Hosts) -> None:
+        self._table = table
+        self._groups = groups
         self.hosts = hosts
-        self._ends: dict[int, tuple[tuple[int, int], tuple[int, int]]] = {}
+        self._ends: dict[int, tuple[Address, Address]] = {}
         self.tokens: dict[int, list[Holder]] = {}
         self.keys: dict[int, list[Holder]] = {}
         self.fins: dict[tuple[int, int], list[Holder]] = {}  # (width, number)
         self.names_of: dict[int, list[tuple[str, Any, int]]] = defaultdict(list)  # row -> (map, name, side)
 
-    def key_seen(
-        self, rows: Any, row: int, side: int, key: int, at_us: int, is_handshake: bool
-    ) -> list[Link]:
+    def key_seen(self, row: int, side: int, key: int, at_us: int, is_handshake: bool) -> list[Link]:
         """Take the key of one side of a subflow; returns links. A key that differs from an earlier one is not taken."""
-        record = rows[row]
-        flags = int(record["flags"])
+        table = self._table
+        flags = table.flags.item(row)
         if key == 0 or flags & layout.MIRRORED or flags & layout.KEY_A << side:
             return []
-        if flags & layout.KEY_A << (1 - side) and int(record["key"][1 - side]) == key:
-            record["flags"] = flags | layout.MIRRORED
+        if flags & layout.KEY_A << (1 - side) and table.keys.item(row, 1 - side) == key:
+            table.flags[row] = flags | layout.MIRRORED
             self.forget(row, None, 0)
-            kernel.drop_starts(record)
+            kernel.drop_starts(table.rows, row)
             return []
-        record["key"][side] = key
-        record["flags"] = flags | layout.KEY_A << side
+        table.keys[row, side] = key
+        table.flags[row] = flags | layout.KEY_A << side
         versions = (0,) if flags & layout.VERSION_0 else (1,) if flags & layout.VERSION_1 else (1, 0)
-        links = self._meet(self.keys, "keys", key, Holder(row, side, key), EvidenceKind.KEY, 2.0**-64, rows)
+        holder = Holder(row, side, key)
+        links = []
+        other = self._meet("keys", key, holder)
+        if other is not None:
+            links.append(Link(row, other.row, side ^ other.side, EvidenceKind.KEY, 2.0**-64, key))
         for version in versions:
             token, idsn = derive(key, version)
             if len(versions) == 1:
-                kernel.set_start(record, side, np.uint64(idsn), at_us, is_handshake)
-            links += self._token(rows, Holder(row, side, key), token)
+                kernel.set_start(table.rows, row, side, np.uint64(idsn), at_us, is_handshake)
+            links += self._token(holder, token)
         return links
 
-    def join_seen(self, rows: Any, row: int, side: int, token: int) -> list[Link]:
+    def join_seen(self, row: int, side: int, token: int) -> list[Link]:
         """Take the token of a joining SYN sent by ``side``: it names the key of the other side."""
-        return self._token(rows, Holder(row, 1 - side, 0), token)
+        return self._token(Holder(row, 1 - side, 0), token)
 
-    def fin_seen(self, rows: Any, row: int, side: int) -> list[Link]:
+    def fin_seen(self, row: int, side: int) -> list[Link]:
         """Take the DATA_FIN that ``side`` sent."""
-        space = rows[row]["space"][side]
-        number = int(space["fin"])
-        links: list[Link] = []
-        if space["is_64"]:
-            holder = Holder(row, side, 0)
-            links = self._meet(self.fins, "fins", (64, number), holder, EvidenceKind.DATA_FIN, 2.0**-64, rows)
+        number, is_64 = self._table.fins.item(row, side), self._table.widths.item(row, side)
         low = number & 0xFFFFFFFF
-        met = self._meet(
-            self.fins, "fins", (32, low), Holder(row, side, 0), EvidenceKind.DATA_FIN, 2.0**-32, rows
-        )
-        if len(self.fins) <= FINS_32_MAX:
-            known = {(link.i, link.j) for link in links}
-            links += [
-                link
-                for link in met
-                if (link.i, link.j) not in known
-                and not (space["is_64"] and rows[link.j]["space"][side ^ link.flip]["is_64"])
-                and self._share(rows, link.i, link.j)
-            ]
+        holder = Holder(row, side, 0)
+        links = []
+        wide = self._meet("fins", (64, number), holder) if is_64 else None
+        if wide is not None:
+            links.append(Link(row, wide.row, side ^ wide.side, EvidenceKind.DATA_FIN, 2.0**-64, number))
+        other = self._meet("fins", (32, low), holder)
+        if other is None or len(self.fins) > FINS_32_MAX or (wide is not None and wide.row == other.row):
+            return links
+        if not (is_64 and self._table.widths.item(other.row, other.side)) and self._share(row, other.row):
+            links.append(Link(row, other.row, side ^ other.side, EvidenceKind.DATA_FIN, 2.0**-32, low))
         return links
 
-    def _token(self, rows: Any, holder: Holder, token: int) -> list[Link]:
-        before = self.tokens.get(token, [])
+    def _token(self, holder: Holder, token: int) -> list[Link]:
         links = []
-        for other in before[:HOLDERS_TRIED]:
-            if other.row == holder.row or (holder.key and other.key):
+        label = self._groups.label
+        met = {label.item(holder.row)}
+        for other in self.tokens.get(token, ())[:HOLDERS_TRIED]:
+            theirs = label.item(other.row)
+            if theirs in met or (holder.key and other.key):
                 continue  # two keys with one token are told apart by the keys
-            is_near = self._share(rows, holder.row, other.row)
+            is_near = self._share(holder.row, other.row)
             if is_near or len(self.tokens) <= TOKENS_UNSHARED_MAX:
                 chance = 2.0**-32 * (1 if is_near else max(1, len(self.tokens)))
                 flip = holder.side ^ other.side
                 links.append(Link(holder.row, other.row, flip, EvidenceKind.TOKEN, chance, token))
+                met.add(theirs)
         self.hold("tokens", token, holder)
         return links
 
-    def _meet(self, table: dict[Any, list[Holder]], map_name: str, name: Any, holder: Holder, kind: EvidenceKind,
-              chance: float, rows: Any) -> list[Link]:  # fmt: skip
-        """Hold a name; returns a link to its first holder."""
-        others = [other for other in table.get(name, [])[:HOLDERS_TRIED] if other.row != holder.row]
+    def _meet(self, map_name: str, name: Any, holder: Holder) -> Holder | None:
+        """Hold a name; returns the first of the other rows that hold it, as far as is looked."""
+        table: dict[Any, list[Holder]] = getattr(self, map_name)
+        first = None
+        for other in table.get(name, ())[:HOLDERS_TRIED]:
+            if other.row != holder.row:
+                first = other
+                break
         self.hold(map_name, name, holder)
-        number = name[1] if isinstance(name, tuple) else name
-        return [
-            Link(holder.row, other.row, holder.side ^ other.side, kind, chance, number)
-            for other in others[:1]
-        ]
+        return first
 
     def hold(self, map_name: str, name: Any, holder: Holder) -> None:
         """Let a row's side hold a token, key or DATA_FIN number."""
         table: dict[Any, list[Holder]] = getattr(self, map_name)
         holders = table.setdefault(name, [])
-        if any(other.row == holder.row and other.side == holder.side for other in holders):
-            return
+        for other in holders:
+            if other.row == holder.row and other.side == holder.side:
+                return
         holders.append(holder)
         self.names_of[holder.row].append((map_name, name, holder.side))
 
-    def _share(self, rows: Any, i: int, j: int) -> bool:
-        return self.hosts.share(self.ends_of(rows, i), self.ends_of(rows, j))
+    def _share(self, i: int, j: int) -> bool:
+        return self.hosts.share(self.ends_of(i), self.ends_of(j))
 
-    def ends_of(self, rows: Any, row: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    def ends_of(self, row: int) -> tuple[Address, Address]:
         """Return the two addresses of a row, remembered: a handshake asks several times."""
         found = self._ends.get(row)
         if found is None:
-            found = self._ends[row] = ends(rows[row])
+            found = self._ends[row] = self._table.ends(row)
         return found
 
     def forget(self, row: int, heir: int | None, flip: int) -> None:
@@ -174,8 +177,3 @@ class HardLinks:
                 self.hold(map_name, name, Holder(heir, side ^ flip, mine.key))
             if not table[name]:
                 del table[name]
-
-
-def ends(record: Any) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Return the two addresses of a subflow's record."""
-    return (int(record["a_hi"]), int(record["a_lo"])), (int(record["b_hi"]), int(record["b_lo"]))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apps.mptcp.engine import subflow_layout as layout
-from apps.mptcp.engine.compiling import compiled
+from apps.mptcp.engine.compiling import compiled, inlined
 from apps.mptcp.engine.domain import Domain
 from apps.mptcp.engine.packet_kernel import release
 from apps.mptcp.engine.values import Change, ChangeKind
@@ -18,9 +18,33 @@ from apps.mptcp.engine.values import Change, ChangeKind
 _CLOSED, _FASTCLOSED = layout.CLOSED, layout.FASTCLOSED
 
 
+@inlined
+def _is_over(rows: Any, following: Any, parity: Any, first: int) -> bool:
+    """Return whether a row's connection is over.
+
+    FASTCLOSE; DATA_FIN acknowledged in both directions; or in one, and all its subflows closed.
+    """
+    acked = 0
+    is_closed = True
+    row = first
+    while True:
+        flags = rows[row].flags
+        if flags & np.uint32(_FASTCLOSED) != 0:
+            return True
+        is_closed = is_closed and flags & np.uint32(_CLOSED) != 0
+        for side in range(2):
+            if rows[row].space[side].is_fin_acked == 1:
+                acked |= 1 << (side ^ int(parity[row]))
+        row = following[row]
+        if row == first:
+            break
+    return acked == 3 or (acked != 0 and is_closed)
+
+
 @compiled
-def _scan(rows: Any, used: int, since_us: int, silent_us: int, ending: Any, silent: Any) -> Any:
-    """Write rows touched since that may have ended a connection, and rows silent since; returns how many of each."""
+def _scan(rows: Any, used: int, following: Any, parity: Any, since_us: int, silent_us: int, ended: Any,
+          silent: Any) -> Any:  # fmt: skip
+    """Write rows touched since whose connections are over, and rows silent since; returns how many of each."""
     endings, silences = 0, 0
     for index in range(used):
         row = rows[index]
@@ -31,21 +55,23 @@ def _scan(rows: Any, used: int, since_us: int, silent_us: int, ending: Any, sile
             silences += 1
         elif row.touched_us > since_us:
             is_acked = row.space[0].is_fin_acked == 1 or row.space[1].is_fin_acked == 1
-            if is_acked or row.flags & np.uint32(_FASTCLOSED) != 0:
-                ending[endings] = index
+            is_asked = is_acked or row.flags & np.uint32(_FASTCLOSED) != 0
+            if is_asked and _is_over(rows, following, parity, index):
+                ended[endings] = index
                 endings += 1
     return endings, silences
 
 
 def end_and_forget(domain: Domain, since_us: int) -> None:
     """Tell which connections ended since ``since_us``, and forget the silent. Complexity: O(subflows)."""
-    table = domain.table
+    table, groups = domain.table, domain.groups
     silent_us = int((domain.now_s - domain.config.forget_s) * 1e6)
-    ending, silent = np.empty(table.used, np.int32), np.empty(table.used, np.int32)
-    endings, silences = _scan(table.rows, table.used, since_us, silent_us, ending, silent)
-    for row in ending[:endings].tolist():
-        label = int(domain.groups.label[row])
-        if label not in domain.ended and is_over(domain, domain.groups.members(row)):
+    ended, silent = np.empty(table.used, np.int32), np.empty(table.used, np.int32)
+    endings, silences = _scan(
+        table.rows, table.used, groups.following, groups.parity, since_us, silent_us, ended, silent
+    )
+    for label in groups.label[ended[:endings]].tolist():
+        if label not in domain.ended:
             end(domain, label)
     if silences:
         forget(domain, silent[:silences].tolist())
@@ -57,29 +83,10 @@ def end(domain: Domain, label: int) -> None:
     domain.changes.append(Change(ChangeKind.CONNECTION_ENDED, domain.now_s, label))
 
 
-def is_over(domain: Domain, members: list[int]) -> bool:
-    """Return whether a connection is over.
-
-    FASTCLOSE; DATA_FIN acknowledged in both directions; or in one, and all its subflows closed.
-    """
-    acked = [False, False]
-    is_closed = True
-    for row in members:
-        record = domain.table.rows[row]
-        flags = int(record["flags"])
-        if flags & _FASTCLOSED:
-            return True
-        is_closed = is_closed and bool(flags & _CLOSED)
-        for side in range(2):
-            if record["space"][side]["is_fin_acked"]:
-                acked[side ^ int(domain.groups.parity[row])] = True
-    return all(acked) or (any(acked) and is_closed)
-
-
 def forget(domain: Domain, rows: list[int]) -> None:
     """Forget silent subflows; what they held together passes to siblings that are left."""
     gone = set(rows)
-    groups, ids = domain.groups, domain.table.rows["id"]
+    groups, ids = domain.groups, domain.table.ids
     seen: set[int] = set()
     for row in rows:
         label = int(groups.label[row])
@@ -132,8 +139,8 @@ def _reach(joined: set[int], pairs: list[tuple[int, int]]) -> None:
 def _leave(domain: Domain, label: int, rows: list[int], is_known: bool) -> None:
     table = domain.table
     for row in rows:
-        subflow = int(table.rows[row]["id"])
-        if not int(table.rows[row]["flags"]) & _CLOSED:
+        subflow = table.ids.item(row)
+        if not table.flags.item(row) & _CLOSED:
             domain.changes.append(Change(ChangeKind.SUBFLOW_LEFT, domain.now_s, label, subflow=subflow))
         domain.groups.remove(row)
         domain.addresses.forget_row(row)

@@ -542,9 +542,9 @@ def release(rows: Rows, slots: Any, index: int) -> None:
 
 
 @compiled
-def set_start(row: Any, side: int, idsn: Any, at_us: int, is_handshake: bool) -> None:
+def set_start(rows: Rows, index: int, side: int, idsn: Any, at_us: int, is_handshake: bool) -> None:
     """Let a space learn where it began, from its sender's key: the first byte has IDSN + 1."""
-    space = row.space[side]
+    space = rows[index].space[side]
     value = idsn + np.uint64(1)
     if space.points > 0:
         value = lift(space, value, True)
@@ -559,8 +559,11 @@ def set_start(row: Any, side: int, idsn: Any, at_us: int, is_handshake: bool) ->
 
 
 @compiled
-def add_first_mapping(row: Any, side: int, seq: int, map_bytes: int, payload: int, at_us: int) -> None:
+def add_first_mapping(
+    rows: Rows, index: int, side: int, seq: int, map_bytes: int, payload: int, at_us: int
+) -> None:
     """Learn a mapping that MP_CAPABLE carries: subflow sequence number 1, first number by the key."""
+    row = rows[index]
     space = row.space[side]
     if space.has_start == 0:
         return
@@ -575,10 +578,10 @@ def add_first_mapping(row: Any, side: int, seq: int, map_bytes: int, payload: in
 
 
 @compiled
-def drop_starts(row: Any) -> None:
+def drop_starts(rows: Rows, index: int) -> None:
     """Forget where spaces began: the keys were no word of the other side."""
     for side in range(2):
-        space = row.space[side]
+        space = rows[index].space[side]
         if space.has_start == 1 and space.points <= 1:
             forget(space)
         space.has_start = np.uint8(0)

@@ -7,7 +7,7 @@ Rows are TCP packets that carry an MPTCP option, or SYN, FIN or RST. Addresses a
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from enum import IntFlag
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv6Address
 from typing import Any, Final, Self
 
 import numpy as np
@@ -167,5 +167,5 @@ def address_text(high: int, low: int) -> str:
     '10.0.0.1'
     """
     if high == 0 and low >> 32 == 0xFFFF:
-        return str(IPv4Address(low & 0xFFFFFFFF))
+        return f"{low >> 24 & 255}.{low >> 16 & 255}.{low >> 8 & 255}.{low & 255}"
     return str(IPv6Address(high << 64 | low))

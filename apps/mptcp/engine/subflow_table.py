@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from apps.mptcp.engine.blocking import Address
 from apps.mptcp.engine.packet_kernel import find_row, rehash
 from apps.mptcp.engine.subflow_layout import EMPTY, OBSERVERS_MAX, SUBFLOW
 
@@ -18,7 +19,7 @@ class SubflowTable:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self.rows: NDArray[Any] = np.zeros(min(256, limit), SUBFLOW)
+        self.rows = np.zeros(min(256, limit), SUBFLOW)
         self.slots: NDArray[np.int32] = np.full(1024, EMPTY, np.int32)
         self.free: list[int] = []
         self.used = 0  # records from here on were never used
@@ -29,6 +30,27 @@ class SubflowTable:
 
     def __len__(self) -> int:
         return self.used - len(self.free)
+
+    @property
+    def rows(self) -> NDArray[Any]:
+        """All records, also unused ones."""
+        return self._rows
+
+    @rows.setter
+    def rows(self, rows: NDArray[Any]) -> None:
+        # Views of single fields: one number of one is read in a seventh of the time that a record's field takes.
+        self._rows = rows
+        self.ids: NDArray[np.int64] = rows["id"]
+        self.flags: NDArray[np.uint32] = rows["flags"]
+        self.keys: NDArray[np.uint64] = rows["key"]  # [row, side], as the next two
+        self.fins: NDArray[np.uint64] = rows["space"]["fin"]
+        self.widths: NDArray[np.uint8] = rows["space"]["is_64"]
+        self._ends = tuple(rows[name] for name in ("a_hi", "a_lo", "b_hi", "b_lo"))
+
+    def ends(self, row: int) -> tuple[Address, Address]:
+        """Return the two addresses of a subflow, side a's first."""
+        a_hi, a_lo, b_hi, b_lo = self._ends
+        return (a_hi.item(row), a_lo.item(row)), (b_hi.item(row), b_lo.item(row))
 
     def live_rows(self) -> NDArray[np.intp]:
         """Return indexes of the records in use, ascending."""

@@ -100,15 +100,16 @@ class Groups:
 
     def members(self, row: int) -> list[int]:
         """Return the rows of a row's connection, itself first."""
-        found, k = [row], int(self.following[row])
+        following = self.following
+        found, k = [row], following.item(row)
         while k != row:
             found.append(k)
-            k = int(self.following[k])
+            k = following.item(k)
         return found
 
     def is_alone(self, row: int) -> bool:
         """Return whether a row's connection has no other subflow."""
-        return int(self.following[row]) == row
+        return self.following.item(row) == row
 
     def remove(self, row: int) -> None:
         """Take a row out of its circle."""

@@ -1,8 +1,9 @@
 """From rows to values: connections as people and other functions see them."""
 
-from typing import Any
+from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from apps.mptcp.engine import subflow_layout as layout
 from apps.mptcp.engine.confidence import confidence_of, coverage_of
@@ -12,110 +13,164 @@ from apps.mptcp.engine.hard_links import derive
 from apps.mptcp.engine.records import address_text
 from apps.mptcp.engine.values import HARD, Connection, Evidence, EvidenceKind, FlowKey, Subflow, SubflowState
 
-
-def subflow_of(domain: Domain, row: int) -> Subflow:
-    """Return one subflow."""
-    record = domain.table.rows[row]
-    flags = int(record["flags"])
-    flow = FlowKey(
-        address_text(int(record["a_hi"]), int(record["a_lo"])),
-        int(record["a_port"]),
-        address_text(int(record["b_hi"]), int(record["b_lo"])),
-        int(record["b_port"]),
-    )
-    is_a_client = True if flags & layout.CLIENT_A else False if flags & layout.CLIENT_B else None
-    last_s = int(record["last_us"]) / 1e6
-    state = SubflowState.ACTIVE
-    if flags & layout.CLOSED:
-        state = SubflowState.CLOSED
-    elif domain.now_s - last_s > domain.config.idle_s:
-        state = SubflowState.IDLE
-    ranges = [
-        (int(space["lo"]), int(space["hi"])) if space["points"] else (None, None) for space in record["space"]
-    ]
-    return Subflow(
-        id=int(record["id"]),
-        flow=flow,
-        epoch=int(record["epoch"]),
-        state=state,
-        is_a_client=is_a_client,
-        first_s=int(record["first_us"]) / 1e6,
-        last_s=last_s,
-        packet_count=int(record["packets"]),
-        seen_by=_seen_by(domain, int(record["observers"])),
-        dsn_low=(ranges[0][0], ranges[1][0]),
-        dsn_high=(ranges[0][1], ranges[1][1]),
-    )
-
-
-def _seen_by(domain: Domain, bits: int) -> tuple[int, ...]:
-    return tuple(sorted(observer for bit, observer in enumerate(domain.table.observers) if bits >> bit & 1))
-
-
-def evidence_of(domain: Domain, edge: Any) -> Evidence:
-    """Return an edge in words."""
-    rows = domain.table.rows
-    return Evidence(
-        kind=KINDS[int(edge["kind"])],
-        subflow=int(rows[int(edge["i"])]["id"]),
-        other=int(rows[int(edge["j"])]["id"]),
-        false_probability=float(edge["false_probability"]),
-        words=words(edge),
-        at_s=float(edge["at_s"]),
-    )
+_FIELDS: Final = (
+    "id", "a_hi", "a_lo", "a_port", "b_hi", "b_lo", "b_port", "epoch", "flags", "first_us", "last_us", "packets",
+    "observers",
+)  # fmt: skip
+_CLIENT: Final = layout.CLIENT_A | layout.CLIENT_B
+_KEYS: Final = layout.KEY_A | layout.KEY_B
 
 
 def connection_of(domain: Domain, row: int) -> Connection:
     """Return the connection of a row."""
-    members = domain.groups.members(row)
-    found = domain.edges.of_rows(members).tolist() if len(members) > 1 else []
-    return _connection(domain, members, found)
+    ids = domain.table.ids
+    members = sorted(domain.groups.members(row), key=ids.item)
+    found = domain.edges.of_rows(members) if len(members) > 1 else np.zeros(0, np.intp)
+    return _connections(domain, np.array(members, np.intp), found)[0]
 
 
 def connection_list(domain: Domain) -> list[Connection]:
     """Return all connections, by id. Complexity: O(n log n)."""
     live = domain.table.live_rows()
-    labels, first = np.unique(domain.groups.label[live], return_index=True)
-    alive = np.flatnonzero(domain.edges.kept["is_dead"] == 0)
-    of_edge = domain.groups.label[domain.edges.kept["i"][alive]]
-    order = np.argsort(of_edge, kind="stable")
-    starts = np.searchsorted(of_edge[order], labels, "left").tolist()
-    stops = np.searchsorted(of_edge[order], labels, "right").tolist()
-    sorted_edges = alive[order]
+    rows = live[np.lexsort((domain.table.ids[live], domain.groups.label[live]))]
+    return _connections(domain, rows, np.flatnonzero(domain.edges.kept["is_dead"] == 0))
+
+
+def _connections(domain: Domain, rows: NDArray[np.intp], edges: NDArray[np.intp]) -> list[Connection]:
+    """Return the connections that some rows form.
+
+    Args:
+        rows: all of each connection, one after the other, the oldest subflow first.
+        edges: indexes of their live edges.
+    """
+    if not len(rows):
+        return []
+    labels = domain.groups.label[rows]
+    starts = np.flatnonzero(np.diff(labels, prepend=-1)).tolist()
+    subflows, oldest = _subflows(domain, rows), rows[starts].tolist()
+    members = rows.tolist()
+    why: dict[int, list[Evidence]] = {}
+    for label, evidence in zip(
+        domain.groups.label[domain.edges.all["i"][edges]].tolist(), _evidence(domain, edges), strict=True
+    ):
+        why.setdefault(label, []).append(evidence)
     return [
-        _connection(domain, domain.groups.members(row), sorted_edges[start:stop].tolist())
-        for row, start, stop in zip(live[first].tolist(), starts, stops, strict=True)
+        _connection(domain, label, subflows[start:stop], why.get(label, []), coverage, members[start:stop])
+        for label, start, stop, coverage in zip(
+            labels[starts].tolist(),
+            starts,
+            [*starts[1:], len(members)],
+            coverage_of(domain, oldest),
+            strict=True,
+        )
     ]
 
 
-def _connection(domain: Domain, members: list[int], edges: list[int]) -> Connection:
-    subflows = sorted((subflow_of(domain, member) for member in members), key=lambda one: one.id)
-    evidence = tuple(evidence_of(domain, domain.edges.all[index]) for index in edges)
-    label = int(domain.groups.label[members[0]])
+def _connection(domain: Domain, label: int, subflows: list[Subflow], evidence: list[Evidence],
+                coverage: tuple[float | None, float | None], members: list[int]) -> Connection:  # fmt: skip
     return Connection(
         id=label,
         subflows=tuple(subflows),
-        evidence=evidence,
+        evidence=tuple(evidence),
         confidence=confidence_of(one.false_probability for one in evidence),
         is_blockable=all(one.kind in HARD or one.kind is EvidenceKind.BOTH_SPACES for one in evidence),
         is_ended=label in domain.ended,
-        coverage=coverage_of(domain, members[0]),
+        coverage=coverage,
         tokens=_tokens(domain, members),
         first_s=min(one.first_s for one in subflows),
         last_s=max(one.last_s for one in subflows),
     )
 
 
+def _subflows(domain: Domain, rows: NDArray[np.intp]) -> list[Subflow]:
+    """Return subflows in the order of their rows, a column at a time."""
+    records = domain.table.rows
+    spaces = records["space"]
+    columns = (records[name][rows].tolist() for name in _FIELDS)
+    ranges = (spaces[name][rows].tolist() for name in ("points", "lo", "hi"))
+    seen_by: dict[int, tuple[int, ...]] = {}
+    found = []
+    for (
+        (
+            subflow,
+            a_hi,
+            a_lo,
+            a_port,
+            b_hi,
+            b_lo,
+            b_port,
+            epoch,
+            flags,
+            first_us,
+            last_us,
+            packets,
+            observers,
+        ),
+        (points, low, high),
+    ) in zip(zip(*columns, strict=True), zip(*ranges, strict=True), strict=True):
+        if observers not in seen_by:
+            seen_by[observers] = _seen_by(domain, observers)
+        found.append(
+            Subflow(
+                id=subflow,
+                flow=FlowKey(address_text(a_hi, a_lo), a_port, address_text(b_hi, b_lo), b_port),
+                epoch=epoch,
+                state=_state(domain, flags, last_us / 1e6),
+                is_a_client=bool(flags & layout.CLIENT_A) if flags & _CLIENT else None,
+                first_s=first_us / 1e6,
+                last_s=last_us / 1e6,
+                packet_count=packets,
+                seen_by=seen_by[observers],
+                dsn_low=(low[0] if points[0] else None, low[1] if points[1] else None),
+                dsn_high=(high[0] if points[0] else None, high[1] if points[1] else None),
+            )
+        )
+    return found
+
+
+def _state(domain: Domain, flags: int, last_s: float) -> SubflowState:
+    if flags & layout.CLOSED:
+        return SubflowState.CLOSED
+    return SubflowState.IDLE if domain.now_s - last_s > domain.config.idle_s else SubflowState.ACTIVE
+
+
+def _seen_by(domain: Domain, bits: int) -> tuple[int, ...]:
+    return tuple(sorted(observer for bit, observer in enumerate(domain.table.observers) if bits >> bit & 1))
+
+
+def _evidence(domain: Domain, edges: NDArray[np.intp]) -> list[Evidence]:
+    """Return edges in words."""
+    kept, ids = domain.edges.all[edges], domain.table.ids
+    columns = (
+        kept[name].tolist()
+        for name in ("kind", "number", "false_probability", "gap", "rivals", "is_inherited", "at_s")
+    )
+    return [
+        Evidence(
+            KINDS[kind],
+            subflow,
+            other,
+            chance,
+            words(KINDS[kind], number, chance, gap, rivals, bool(inherited)),
+            at_s,
+        )
+        for subflow, other, (kind, number, chance, gap, rivals, inherited, at_s) in zip(
+            ids[kept["i"]].tolist(), ids[kept["j"]].tolist(), zip(*columns, strict=True), strict=True
+        )
+    ]
+
+
 def _tokens(domain: Domain, members: list[int]) -> tuple[int, ...]:
     """Return tokens of a connection; the client's first, as far as roles are known."""
+    table = domain.table
     found: dict[int, int] = {}
     for member in members:
-        record = domain.table.rows[member]
-        flags = int(record["flags"])
-        for side in range(2):
-            if flags & layout.KEY_A << side and not flags & layout.MIRRORED:
-                token, _ = derive(int(record["key"][side]), 0 if flags & layout.VERSION_0 else 1)
-                found.setdefault(token, 0 if flags & layout.CLIENT_A << side else 1)
+        flags = table.flags.item(member)
+        if flags & _KEYS and not flags & layout.MIRRORED:
+            for side in range(2):
+                if flags & layout.KEY_A << side:
+                    token, _ = derive(table.keys.item(member, side), 0 if flags & layout.VERSION_0 else 1)
+                    found.setdefault(token, 0 if flags & layout.CLIENT_A << side else 1)
         for map_name, name, side in domain.hard.names_of.get(member, ()):
             if map_name == "tokens":
                 found.setdefault(name, 0 if flags & layout.CLIENT_A << side else 1)
