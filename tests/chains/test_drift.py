@@ -97,6 +97,13 @@ def test_measured_times_agree_with_the_plan_they_were_made_from(fabric: Devices)
     assert measured.latency_us_p50 == 250.0
 
 
+def test_a_queue_is_not_taken_for_a_slow_function(fabric: Devices) -> None:
+    row = deployed(runnable())
+    measure(row, 2000, monitor=1000.0)
+    # Half a second in its queue; but who finishes 2000 packets per second takes at most 500 us for each.
+    assert measured_of(row).services_us == pytest.approx((80, 500, 20, 20), rel=0.01)
+
+
 def test_lasting_change_is_proposed_once_with_what_was_measured(
     fabric: Devices, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,10 +5,14 @@ a pause of the machine. What was not measured keeps the value of the plan that i
 
 Of a service time the profile's variation is kept, and the mean follows from the measured median: equal for constant
 times, median / ln 2 for exponential ones, in between in proportion.
+
+What an agent measures includes the queue before the function. Where packets queue, the median says more of the load
+than of the function; but a function that finished so many packets per second took at most so long for each
+(utilization law), so the mean is never taken as more. Functions that wait hold several packets: no such bound.
 """
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any, Final
@@ -55,17 +59,21 @@ def measured_of(row: Deployment) -> Measured:
     """Return what the last seconds say of a deployment. Two queries."""
     chain = planned_chain(row.plan)
     table = compile_plan(chain, planned_root(row.plan))
-    hops = HopLatest.objects.filter(chain=row.chain_id, epoch=row.epoch)
+    hops = list(HopLatest.objects.filter(chain=row.chain_id, epoch=row.epoch))
+    samples = list(
+        LatencySample.objects.filter(chain=row.chain_id, epoch=row.epoch).order_by("-at")[:RECENT_KEPT]
+    )
+    functions = {operator.id for operator in table.operators if operator.kind == OperatorKind.NF}
+    most_us = _longest_services_us([hop for hop in hops if hop.operator in functions], samples)
     operators_us = {hop.operator: median(hop.recent) for hop in hops if len(hop.recent) >= SAMPLES_MIN}
     services: list[float | None] = [None] * len(chain.nfs)
     for operator in table.operators:
         if operator.kind == OperatorKind.NF and operator.id in operators_us:
             assert operator.nf_index is not None
             service = chain.nfs[operator.nf_index].service
-            services[operator.nf_index] = mean_of(operators_us[operator.id], service)
-    samples = list(
-        LatencySample.objects.filter(chain=row.chain_id, epoch=row.epoch).order_by("-at")[:RECENT_KEPT]
-    )
+            mean_us = mean_of(operators_us[operator.id], service)
+            bound_us = math.inf if service.is_waiting else most_us.get(operator.id, math.inf)
+            services[operator.nf_index] = min(mean_us, bound_us)
     return Measured(
         _median([sample.rate_pps for sample in samples]),
         tuple(services),
@@ -73,6 +81,31 @@ def measured_of(row: Deployment) -> Measured:
         _median([sample.latency_us_p50 for sample in samples]),
         _median([sample.latency_us_p99 for sample in samples]),
     )
+
+
+def _longest_services_us(hops: Sequence[HopLatest], samples: Sequence[LatencySample]) -> dict[int, float]:
+    """Return, per network function, the longest mean service time that what it finished per second allows.
+
+    Args:
+        hops: those of network functions; samples: newest first.
+    """
+    if len(samples) < SAMPLES_MIN:
+        return {}
+    newest, oldest = samples[0], samples[-1]
+    finished = _finished(newest.counters, "dropped") - _finished(oldest.counters, "dropped")
+    elapsed_s = (newest.at - oldest.at).total_seconds()
+    counts = {hop.operator: _finished(hop.counters, "drop") for hop in hops}
+    most = max(counts.values(), default=0)
+    if finished <= 0 or elapsed_s <= 0:
+        return {}
+    # Behind a function that drops there are fewer packets than in the whole chain.
+    return {
+        operator: 1e6 * elapsed_s / finished * most / count for operator, count in counts.items() if count > 0
+    }
+
+
+def _finished(counters: Mapping[str, int | None], dropped: str) -> int:
+    return (counters.get("out") or 0) + (counters.get(dropped) or 0)
 
 
 def mean_of(median_us: float, service: ServiceTime) -> float:
