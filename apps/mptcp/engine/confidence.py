@@ -11,8 +11,10 @@ from typing import Final
 
 import numpy as np
 
+from apps.mptcp.engine.alignment import mark_soft
 from apps.mptcp.engine.coverage import find_surplus, shares
 from apps.mptcp.engine.domain import Domain
+from apps.mptcp.engine.evidence import FIRST_SOFT
 from apps.mptcp.engine.values import AlarmKind
 
 PARTS: Final = 8
@@ -54,15 +56,19 @@ def coverage_of(domain: Domain, oldest: Sequence[int]) -> list[tuple[float | Non
 def suspect(domain: Domain) -> None:
     """Raise an alarm for connections whose subflows carried clearly more than there was to carry (T8).
 
-    Each second an eighth of the subflows. Complexity: O(subflows / 8).
+    Each second an eighth of the subflows. Complexity: O(edges + subflows / 8).
     """
     table, groups = domain.table, domain.groups
+    is_soft = np.zeros(table.used, np.uint8)
+    if not mark_soft(domain.edges.all, domain.edges.count, FIRST_SOFT, groups.following, is_soft):
+        return
     found = np.empty(SUSPECTS_MAX, np.int32)
     count = find_surplus(
         table.rows,
         table.used,
         groups.following,
         groups.parity,
+        is_soft,
         int(domain.now_s) % PARTS,
         PARTS,
         np.empty(2),
@@ -73,7 +79,5 @@ def suspect(domain: Domain) -> None:
         if label not in domain.suspects:
             domain.suspects.add(label)
             seen = [share for share in coverage_of(domain, [row])[0] if share is not None]
-            words = (
-                f"The subflows carried {max(seen):.0%} of the connection's bytes: one of them is a stranger"
-            )
+            words = f"The subflows carried {max(seen):.0%} of the connection's bytes: one of them may be a stranger"
             domain.alarm(AlarmKind.FALSE_MERGE_SUSPECTED, row, words)

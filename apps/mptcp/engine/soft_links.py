@@ -96,6 +96,8 @@ def seek_64(domain: Domain, units: sweep.Units) -> int:
     groups = domain.groups
     near = near_bytes(domain, len(units.head))
     pairs = sweep.meeting_pairs(units, 2 * domain.config.far_bytes)
+    if not len(pairs):
+        return 0
     verdict, gap, chance = sweep.judge(pairs, units, near, domain.config.far_bytes, START_BYTES)
     chosen = np.flatnonzero(verdict != sweep.REFUSED)
     chosen = chosen[np.argsort(chance[chosen], kind="stable")]

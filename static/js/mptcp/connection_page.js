@@ -27,7 +27,7 @@ function card(name, figureText, words) {
 }
 
 function coverageCard(share, from, to) {
-  const words = share === null ? "not known yet" : share > 1.05 ? "more than it carried: a merge may be false" : share < 0.95 ? "some siblings are not seen here" : "of its bytes pass here";
+  const words = share === null ? "not known yet" : share > 1.5 ? "more than it carried: a merge may be false" : share > 1.05 ? "some bytes were sent again on another subflow" : share < 0.95 ? "some siblings are not seen here" : "of its bytes pass here";
   return card(`Coverage ${from} → ${to}`, percent(share), words);
 }
 

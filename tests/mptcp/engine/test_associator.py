@@ -434,6 +434,22 @@ def test_bytes_that_do_not_add_up_raise_an_alarm() -> None:
     assert alarms == [AlarmKind.FALSE_MERGE_SUSPECTED]
 
 
+def test_bytes_sent_again_on_a_sibling_raise_no_alarm() -> None:
+    """Reinjection: a slow subflow's bytes go over its sibling too; a third more than there is."""
+    wire = Wire()
+    for index in range(400):
+        wire.data(WIFI, index * 0.01, (5 << 60) + index * 1000, ack=3 << 60, ssn=1 + index * 1000)
+        if index % 3 == 0:
+            wire.data(FAR, index * 0.01, (5 << 60) + index * 1000, ack=3 << 60, ssn=1 + index * 1000 // 3)
+    machine = wire.run()
+    changes = [change for second in range(2, 12) for change in machine.tick(START_S + 4 + second)]
+    (connection,) = machine.connections()
+    share = connection.coverage[0]
+    assert share is not None
+    assert 1.25 < share < 1.45
+    assert [change for change in changes if change.kind is ChangeKind.ALARM] == []
+
+
 def test_a_join_flood_raises_one_alarm() -> None:
     machine = Associator(AssociatorConfig(join_flood_count=50))
     wire = Wire()
