@@ -1,9 +1,11 @@
 """One whole portal with its lab and one Chromium for all browser tests."""
 
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page
+from django.contrib.staticfiles import finders
+from playwright.sync_api import Browser, Page, Route
 
 from tests.browser.watch import WatchedPage, watched_page
 from tests.support.chromium import MISSING, chromium, chromium_path
@@ -30,10 +32,31 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="package")
 def portal(browser: Browser) -> Iterator[WholePortal]:
     """A running portal with the demo inventory and, where the kernel allows it, the lab."""
-    with whole_portal(rate_ratio=0.2) as started:
-        add_users(started)
-        started.manage("shell", "--command", PATIENCE)
+    with whole_portal(rate_ratio=0.1) as started:
+        add_users(started, PATIENCE)
         yield started
+
+
+MODULES_URL = "http://modules.invalid/"
+
+
+@pytest.fixture(scope="package")
+def module_page(browser: Browser) -> Iterator[Page]:
+    """An empty page of nobody's portal, which our modules are loaded into: the files of the checkout answer."""
+    with watched_page(browser, MODULES_URL) as watched:
+        watched.page.route(f"{MODULES_URL}**", _answer_from_files)
+        watched.open("/")
+        yield watched.page
+
+
+def _answer_from_files(route: Route) -> None:
+    path = urlsplit(route.request.url).path
+    if path == "/":
+        route.fulfill(content_type="text/html", body="<!doctype html><title>modules</title>")
+    elif found := finders.find(path.removeprefix("/static/")):
+        route.fulfill(path=found)
+    else:
+        route.fulfill(status=404)
 
 
 @pytest.fixture
@@ -45,8 +68,8 @@ def watched(browser: Browser, portal: WholePortal) -> Iterator[WatchedPage]:
 
 @pytest.fixture
 def admin_page(watched: WatchedPage, portal: WholePortal) -> Page:
-    """A page logged in as the first administrator, on the portal's lightest page: tests open what they look at."""
-    watched.log_in("admin", portal.password, then="/tokens/")
+    """A page logged in as the first administrator; it shows nothing yet: tests open what they look at."""
+    watched.log_in("admin", portal.password, then=None)
     return watched.page
 
 
@@ -54,10 +77,10 @@ USERS = {"vera": "viewer", "otto": "operator"}
 USER_PASSWORD = "a-long-test-password-7"
 
 
-def add_users(portal: WholePortal) -> None:
-    """Add one viewer and one operator to the portal."""
+def add_users(portal: WholePortal, then: str = "") -> None:
+    """Add one viewer and one operator to the portal; go on with another script, because each start takes seconds."""
     script = "from django.contrib.auth.models import Group, User\n" + "".join(
         f"User.objects.create_user({name!r}, password={USER_PASSWORD!r}).groups.add(Group.objects.get(name={role!r}))\n"
         for name, role in USERS.items()
     )
-    portal.manage("shell", "--command", script)
+    portal.manage("shell", "--command", script + then)

@@ -8,25 +8,25 @@ import pytest
 from playwright.sync_api import Browser, Dialog, Locator, Page, expect
 
 from tests.browser.conftest import USER_PASSWORD
-from tests.browser.test_pages import assert_fits_and_reads
+from tests.browser.test_pages import assert_both_themes, look
 from tests.browser.test_wan import press_until_focused
 from tests.browser.watch import WatchedPage, watched_page
 from tests.support.whole_portal import WholePortal
 
-CALL = """
-async ([method, path, body, headers]) => {
-  const { call } = await import("/static/js/rest.js");
-  return call(method, path, body ?? undefined, { headers });
-}
-"""
 API = "/api/v1/chains/"
 DRAWN = ["vpn", "monitor", "firewall", "load_balancer"]
 ANSWER_MS = 20_000
 
 
 def call(page: Page, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Any:
-    """Call REST with the page's session."""
-    return page.evaluate(CALL, [method, API + path, body, headers or {}])
+    """Call REST with the page's session; the page itself does not notice."""
+    cookies = page.context.cookies()
+    token = next(cookie["value"] for cookie in cookies if cookie["name"].startswith("nfvportal_csrf"))
+    answer = page.request.fetch(
+        API + path, method=method, data=body, headers={"X-CSRFToken": token, **(headers or {})}
+    )
+    assert answer.ok, answer.text()
+    return answer.json() if answer.body() else None
 
 
 def chain_body(name: str, types: list[str], **fields: Any) -> dict[str, Any]:
@@ -381,12 +381,9 @@ def test_an_unknown_chain_says_so(watched: WatchedPage, admin_page: Page) -> Non
     expect(admin_page.get_by_role("heading", level=1)).to_have_text("Nothing here")
 
 
-@pytest.mark.parametrize(
-    ("scheme", "width"), [("light", 1400), ("dark", 1400), ("light", 390), ("dark", 390)]
-)
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1400), ("dark", 390)])
 def test_pages_fit_and_read(browser: Browser, portal: WholePortal, scheme: str, width: int) -> None:
-    options = {"color_scheme": scheme, "viewport": {"width": width, "height": 900}}
-    with watched_page(browser, portal.url, **options) as watched:
+    with watched_page(browser, portal.url, **look(scheme, width)) as watched:
         page, first = watched.page, "/chains/catalogue/"
         watched.log_in("admin", portal.password, then=first)
         for path in (first, f"/chains/new/?draw={','.join(DRAWN)}"):
@@ -397,4 +394,4 @@ def test_pages_fit_and_read(browser: Browser, portal: WholePortal, scheme: str, 
                 expect(page.locator(".pair-cell")).to_have_count(6)
                 cards(page).first.locator(".nf-main").click()
                 expect(page.locator("#proposal")).to_have_attribute("data-advice", "fresh", timeout=ANSWER_MS)
-            assert_fits_and_reads(page, path)
+            assert_both_themes(page, path, scheme)

@@ -1,27 +1,22 @@
 """The modules of the drawing board that know no page: edits and undo, layout, merging, difference of plans."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Page
 
 from apps.chains.chain_definition import settings_check
 from apps.chains.engine.foreign import FOREIGN
 from apps.chains.engine.nfs.registry import MAKERS
 from nfvportal.lib.errors import InvalidInputError
-from tests.browser.watch import watched_page
-from tests.support.whole_portal import WholePortal
 
 MODULES = "/static/js/chains/"
 
 
-@pytest.fixture(scope="module")
-def page(browser: Browser, portal: WholePortal) -> Iterator[Page]:
-    """A page that these modules are loaded into; they need nobody to be logged in."""
-    with watched_page(browser, portal.url) as watched:
-        watched.open("/login/")
-        yield watched.page
+@pytest.fixture
+def page(module_page: Page) -> Page:
+    """A page that these modules are loaded into."""
+    return module_page
 
 
 def run(page: Page, script: str, argument: Any = None) -> Any:

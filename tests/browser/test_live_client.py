@@ -57,15 +57,15 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_numbering(admin_page: Page, name: str) -> None:
+def test_numbering(module_page: Page, name: str) -> None:
     frames, seen, sent = CASES[name]
-    result = admin_page.evaluate(DRIVE, frames)
+    result = module_page.evaluate(DRIVE, frames)
     assert result["seen"] == seen
     assert result["sent"] == sent
     assert result["state"] == "live"
 
 
-def test_frame_without_number_is_applied_after_the_snapshot_only(admin_page: Page) -> None:
+def test_frame_without_number_is_applied_after_the_snapshot_only(module_page: Page) -> None:
     telemetry = {"type": "event", "event": "telemetry", "data": {}}
-    result = admin_page.evaluate(DRIVE, [telemetry, snapshot(4), telemetry])
+    result = module_page.evaluate(DRIVE, [telemetry, snapshot(4), telemetry])
     assert result["seen"] == ["snapshot 4", "telemetry"]

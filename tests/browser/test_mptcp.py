@@ -7,14 +7,13 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import USER_PASSWORD
-from tests.browser.test_pages import assert_fits_and_reads
+from tests.browser.test_pages import LOOKS, assert_fits_and_reads, look
 from tests.browser.test_wan import press_until_focused
 from tests.browser.watch import WatchedPage, watched_page
 from tests.support.mptcp_scene import capture_of, whole
 from tests.support.whole_portal import WholePortal
 
 READ_WITHIN_MS = 120_000  # a worker's first capture compiles the decoder
-LOOKS = [("light", 1400), ("dark", 1400), ("light", 360), ("dark", 360)]
 
 
 @pytest.fixture(scope="module")
@@ -32,17 +31,28 @@ def upload(page: Page, path: Path) -> None:
     page.wait_for_url(re.compile(r"/mptcp/captures/\d+/"), timeout=READ_WITHIN_MS)
 
 
+@pytest.fixture(scope="module")
+def capture_url(browser: Browser, portal: WholePortal, capture_path: Path) -> str:
+    """The address of a capture that was read, for tests that leave it as it is."""
+    with watched_page(browser, portal.url) as watched:
+        watched.log_in("admin", portal.password, then="/mptcp/upload/")
+        upload(watched.page, capture_path)
+        expect(watched.page.locator("#verdict .state")).to_have_text("ready", timeout=READ_WITHIN_MS)
+        return watched.page.url
+
+
 @pytest.fixture
-def read_capture(watched: WatchedPage, admin_page: Page, capture_path: Path) -> Page:
+def read_capture(watched: WatchedPage, admin_page: Page, capture_url: str) -> Page:
     """The page of a capture that was read."""
-    watched.open("/mptcp/upload/")
-    upload(admin_page, capture_path)
-    expect(admin_page.locator("#verdict .state")).to_have_text("ready", timeout=READ_WITHIN_MS)
+    watched.open(capture_url)
     return admin_page
 
 
-def test_upload_leads_to_the_picture(read_capture: Page, capture_path: Path) -> None:
-    page = read_capture
+def test_upload_leads_to_the_picture(admin_page: Page, watched: WatchedPage, capture_path: Path) -> None:
+    page = admin_page
+    watched.open("/mptcp/upload/")
+    upload(page, capture_path)
+    expect(page.locator("#verdict .state")).to_have_text("ready", timeout=READ_WITHIN_MS)
     expect(page.get_by_role("heading", level=1)).to_have_text(capture_path.name)
     expect(page.locator("#verdict .verdict-words")).to_contain_text(
         "1 connections with several subflows, 2 in all"
@@ -85,11 +95,7 @@ def test_connection_page_reads_in_both_themes_wide_and_narrow(
 ) -> None:
     address = read_capture.locator("#connections a").first.get_attribute("href")
     assert address
-    # Without motion: a colour that is still changing is neither theme's.
-    options = {
-        "color_scheme": scheme, "viewport": {"width": width, "height": 900}, "reduced_motion": "reduce"
-    }  # fmt: skip
-    with watched_page(browser, portal.url, **options) as watched:
+    with watched_page(browser, portal.url, **look(scheme, width)) as watched:
         watched.log_in("admin", portal.password, then=address)
         page = watched.page
         expect(page.locator("#subflows tr")).to_have_count(3)
@@ -103,6 +109,8 @@ def test_connection_page_reads_in_both_themes_wide_and_narrow(
         for path in ("/mptcp/", "/mptcp/upload/", read_capture.url.replace(portal.url.rstrip("/"), "")):
             watched.open(path)
             expect(page.locator("#live-status .state")).to_have_text("live")
+            assert_fits_and_reads(page, path)
+            page.keyboard.press("t")
             assert_fits_and_reads(page, path)
 
 

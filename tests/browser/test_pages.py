@@ -1,12 +1,13 @@
 """Every page, light and dark, narrow and wide: no complaint, nothing cut off, readable."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import USER_PASSWORD
-from tests.browser.watch import WatchedPage, watched_page
+from tests.browser.watch import LIGHTEST, WatchedPage, watched_page
 from tests.support.whole_portal import WholePortal
 
 CONTRAST = (Path(__file__).parent / "contrast.js").read_text()
@@ -19,7 +20,11 @@ PAGES = {
     "/mptcp/accuracy/": "Accuracy",
     "/cluster/": "Cluster",
 }
-LOOKS = [("light", 1400), ("dark", 1400), ("light", 360), ("dark", 360)]
+LOOKS = [
+    ("light", 1400),
+    ("dark", 360),
+]  # as loaded; on the spot each is then seen in the other theme as well
+OTHER = {"light": "dark", "dark": "light"}
 
 
 def assert_fits_and_reads(page: Page, path: str) -> None:
@@ -29,12 +34,24 @@ def assert_fits_and_reads(page: Page, path: str) -> None:
     assert page.evaluate(CONTRAST) == [], path
 
 
+def look(scheme: str, width: int) -> dict[str, Any]:
+    """Return the options of a page; without motion, because a colour that is still changing is neither theme's."""
+    return {"color_scheme": scheme, "viewport": {"width": width, "height": 900}, "reduced_motion": "reduce"}
+
+
+def assert_both_themes(page: Page, path: str, loaded: str) -> None:
+    """The page fits and reads as it was loaded, and in the other theme."""
+    for scheme in (loaded, OTHER[loaded]):
+        page.emulate_media(color_scheme=scheme)
+        assert_fits_and_reads(page, f"{path}, loaded in {loaded}, seen in {scheme}")
+    page.emulate_media(color_scheme=loaded)
+
+
 @pytest.mark.parametrize(("scheme", "width"), LOOKS)
 def test_pages_fit_and_read(browser: Browser, portal: WholePortal, scheme: str, width: int) -> None:
-    options = {"color_scheme": scheme, "viewport": {"width": width, "height": 900}}
-    with watched_page(browser, portal.url, **options) as watched:
+    with watched_page(browser, portal.url, **look(scheme, width)) as watched:
         watched.open("/login/")
-        assert_fits_and_reads(watched.page, "/login/")
+        assert_both_themes(watched.page, "/login/", scheme)
         watched.log_in("admin", portal.password)
         for path, title in PAGES.items():
             watched.open(path)
@@ -42,7 +59,7 @@ def test_pages_fit_and_read(browser: Browser, portal: WholePortal, scheme: str, 
             expect(watched.page).to_have_title(f"{title} · nfvportal")
             if path in LIVE_PAGES:
                 expect(watched.page.locator("#live-status .state")).to_have_text("live")
-            assert_fits_and_reads(watched.page, path)
+            assert_both_themes(watched.page, path, scheme)
 
 
 def test_pages_of_others_load_without_complaint(admin_page: Page, watched: WatchedPage) -> None:
@@ -75,7 +92,8 @@ def test_wrong_password_is_refused_in_words(watched: WatchedPage) -> None:
     expect(watched.page.get_by_role("alert")).to_contain_text("correct username and password")
 
 
-def test_theme_choice_is_kept(admin_page: Page) -> None:
+def test_theme_choice_is_kept(admin_page: Page, watched: WatchedPage) -> None:
+    watched.open(LIGHTEST)
     before = admin_page.evaluate("getComputedStyle(document.body).color")
     admin_page.keyboard.press("t")
     chosen = admin_page.evaluate("document.documentElement.dataset.theme")
@@ -85,7 +103,8 @@ def test_theme_choice_is_kept(admin_page: Page) -> None:
     assert admin_page.evaluate("getComputedStyle(document.body).color") != before
 
 
-def test_shortcuts_go_and_can_be_switched_off(admin_page: Page) -> None:
+def test_shortcuts_go_and_can_be_switched_off(admin_page: Page, watched: WatchedPage) -> None:
+    watched.open(LIGHTEST)
     admin_page.keyboard.press("g")
     admin_page.keyboard.press("j")
     admin_page.wait_for_url("**/jobs/")
@@ -99,7 +118,8 @@ def test_shortcuts_go_and_can_be_switched_off(admin_page: Page) -> None:
     expect(dialog).to_be_hidden()
 
 
-def test_first_tab_skips_to_the_content(admin_page: Page) -> None:
+def test_first_tab_skips_to_the_content(admin_page: Page, watched: WatchedPage) -> None:
+    watched.open(LIGHTEST)
     admin_page.keyboard.press("Tab")
     expect(admin_page.get_by_role("link", name="Skip to content")).to_be_focused()
     admin_page.keyboard.press("Enter")

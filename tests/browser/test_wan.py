@@ -13,7 +13,7 @@ from tests.browser.watch import WatchedPage, watched_page
 from tests.support.whole_portal import WholePortal
 
 FAILOVER_WITHIN_MS = 10_000
-RESTORE_WITHIN_MS = 90_000  # hold-down doubles with flaps, up to 60 s
+RESTORE_WITHIN_MS = 90_000  # of which the hold-down is 2 s at most: see PATIENCE
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def press_until_focused(page: Page, target: Locator, key: str = "Tab", limit: in
 
 
 def test_cards_show_what_an_operator_needs(wan_page: Page) -> None:
-    for link, capacity in (("fiber", "10.0 Mbit/s"), ("dsl", "4.0 Mbit/s"), ("lte", "2.0 Mbit/s")):
+    for link, capacity in (("fiber", "5.0 Mbit/s"), ("dsl", "2.0 Mbit/s"), ("lte", "1.0 Mbit/s")):
         expect(card(wan_page, link)).to_contain_text(capacity)
         expect(card(wan_page, link).locator('[data-measure="rtt"]')).to_contain_text("ms")
         expect(card(wan_page, link)).to_have_attribute("data-fresh", "live")

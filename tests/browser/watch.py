@@ -15,6 +15,8 @@ addEventListener("securitypolicyviolation", (event) => {
 });
 """
 
+LIGHTEST = "/tokens/"  # the page that asks least of the portal
+
 # (portal, person) -> cookies of the last log-in: a password is slow to check on purpose.
 _sessions: dict[tuple[str, str], list[Any]] = {}
 
@@ -32,14 +34,20 @@ class WatchedPage:
         """Go to a path of the portal."""
         self.page.goto(urljoin(self.base_url, path))
 
-    def log_in(self, username: str, password: str, then: str = "/") -> None:
-        """Log in and go on to a path: through the form, unless this person's session of an earlier test still holds."""
+    def log_in(self, username: str, password: str, then: str | None = "/") -> None:
+        """Log in and go on to a path: through the form, unless this person's session of an earlier test still holds.
+
+        Without a path a known session is only taken over: the test opens what it looks at.
+        """
         person = (self.base_url, username)
         if person in _sessions:
             self.page.context.add_cookies(_sessions[person])
+            if then is None:
+                return
             self.open(then)
             if self.page.url == urljoin(self.base_url, then):
                 return
+        then = then or LIGHTEST
         self.open(f"/login/?next={then}")
         self.page.get_by_label("Username").fill(username)
         self.page.get_by_label("Password").fill(password)
@@ -58,7 +66,7 @@ class WatchedPage:
 @contextlib.contextmanager
 def watched_page(browser: Browser, base_url: str, **context_options: Any) -> Iterator[WatchedPage]:
     """Open a page in a context of its own; on leaving, fail on every complaint that was not expected."""
-    context = browser.new_context(**context_options)
+    context = browser.new_context(base_url=base_url, **context_options)
     context.add_init_script(LISTEN)
     page = context.new_page()
     page.set_default_timeout(15_000)

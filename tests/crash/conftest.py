@@ -19,7 +19,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="package")
 def portal() -> Iterator[WholePortal]:
     """The running portal."""
-    with whole_portal() as running:
+    with whole_portal(rate_ratio=0.2) as running:
         running.manage("shell", "--command", PATIENCE)
         yield running
 

@@ -59,12 +59,15 @@ class WholePortal:
         return done.stdout
 
 
-# A machine that runs tests has pauses that 30 ms of patience takes for failures of a link.
+# A machine that runs tests has pauses that 30 ms of patience takes for failures of a link; each would double the wait
+# for the next restoration, up to a minute. And 100 probes a second are most of what a quiet branch costs.
 PATIENCE = """
 from apps.wan.models import SitePair
 from apps.wan.services.maps import map_ensure
 for pair in SitePair.objects.all():
-    pair.probe_multiplier = 8
+    pair.probe_interval_ms = 30
+    pair.probe_multiplier = 10
+    pair.hold_max_s = 2
     pair.save()
     map_ensure(pair)
 """
