@@ -13,6 +13,7 @@ let capture = JSON.parse(find("#capture-data").textContent);
 let rows = [];
 let next = null;
 let figure = null;
+let isAsked = false; // for the rows: job, snapshot and event may all say "ready" before the first answer
 
 const VERDICTS = { waiting: "unknown", reading: "unknown", ready: "up", failed: "down" };
 
@@ -49,7 +50,7 @@ function show() {
   setText(find(".verdict-words", holder), verdictWords());
   showReport();
   if (find("#measure")) find("#measure").hidden = capture.state !== "ready";
-  if (capture.state === "ready" && !rows.length) load();
+  if (capture.state === "ready" && !isAsked) load();
 }
 
 function showRows() {
@@ -81,12 +82,14 @@ async function showLargest() {
 const paint = () => figure && showPicture(find("#picture"), find("#picture-legend"), figure, busierSide(figure));
 
 async function load() {
+  isAsked = true;
   try {
     // Those that were joined are what people look for; the rest comes after them.
     const many = await connections({ capture: capture.id, min_subflows: 2, page_size: PAGE });
     take(many.results.length ? many : await connections({ capture: capture.id, page_size: PAGE }));
     await showLargest();
   } catch (error) {
+    isAsked = rows.length > 0;
     failed(error);
   }
 }
