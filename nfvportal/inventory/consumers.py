@@ -213,6 +213,8 @@ class AgentConsumer(AsyncWebsocketConsumer):
     async def _send_desired(self) -> None:
         if self._device is None or not self._is_online:
             return
+        # A role that was given after the agent connected may speak before its first spec goes out.
+        self._session.roles_are(await _in_database(sessions.device_roles, self._device.pk))
         states = await _in_database(sessions.desired_frames, self._device.pk, dict(self._sent_revisions))
         self._sent_revisions.update({role: revision for role, revision, _ in states})
         await self._carry_out(self._session.desired(states))

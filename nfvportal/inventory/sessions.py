@@ -129,6 +129,11 @@ def refusal_report(*, source: str, code: str, reason: str, held_back_count: int)
     _event_about(source, "inventory.agent_refused", data)
 
 
+def device_roles(device_id: int) -> frozenset[str]:
+    """Return the roles that the inventory gives a device now."""
+    return frozenset(Device.objects.filter(pk=device_id).values_list("roles", flat=True).first() or ())
+
+
 def desired_frames(device_id: int, known: Mapping[str, int]) -> list[tuple[str, int, dict[str, Any]]]:
     """Return the desired states that the session has not sent yet, as ``(role, revision, spec)``.
 

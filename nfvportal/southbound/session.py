@@ -18,7 +18,7 @@ closed     anything                            closed      nothing
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final, Literal
 
@@ -222,6 +222,11 @@ class Session:
             Send({"type": "desired", "role": role, "revision": revision, "spec": spec})
             for role, revision, spec in states
         )
+
+    def roles_are(self, roles: frozenset[str]) -> None:
+        """Take the roles that the inventory gives the device now: people change them while it is connected."""
+        if self._identity is not None:
+            self._identity = replace(self._identity, roles=roles)
 
     def replaced(self) -> tuple[Action, ...]:
         """Give way to a newer session of the same device."""

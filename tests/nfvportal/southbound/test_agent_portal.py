@@ -301,6 +301,17 @@ async def test_change_reaches_the_agent_even_when_its_message_is_lost(
         assert (await _applied(5)).applied_ok
 
 
+async def test_role_given_while_the_agent_is_connected_is_applied(
+    server: WebServer, token: str, tmp_path: Path
+) -> None:
+    await in_database(lambda: Device.objects.update(roles=[]))
+    async with running_agent(server, tmp_path):
+        await _status("online")
+        await in_database(lambda: Device.objects.update(roles=["test.echo"]))
+        state = await in_database(lambda: _want({"events": 1}))
+        assert (await _applied(state.revision)).applied_ok
+
+
 async def test_silent_devices_are_swept_and_come_back(server: WebServer, token: str) -> None:
     def age() -> None:
         Device.objects.update(last_seen_at="2020-01-01T00:00:00Z")

@@ -124,6 +124,15 @@ def test_samples_applied_and_pings() -> None:
     assert session.received('{"type":"pong","at_s":5}', 1.0) == ()
 
 
+def test_roles_given_and_taken_while_connected_count() -> None:
+    session = _open()
+    other = json.dumps({**EVENT, "role": "mptcp.collector", "event": "mptcp.collector.state"})
+    assert not any(isinstance(action, StoreEvent) for action in session.received(other, 0.0))
+    session.roles_are(frozenset({"mptcp.collector"}))
+    assert any(isinstance(action, StoreEvent) for action in session.received(other, 0.0))
+    assert not any(isinstance(action, StoreEvent) for action in session.received(json.dumps(EVENT), 0.0))
+
+
 def test_device_is_seen_once_per_heartbeat() -> None:
     session = _open()
     ping = '{"type":"ping","at_s":5}'
