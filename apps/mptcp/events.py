@@ -160,6 +160,26 @@ class SensorData(TypedDict):
     told_at_s: float | None
 
 
+class CollectorData(TypedDict):
+    """A device that can take routers' samples: of whom, where it listens, and what it last said of itself.
+
+    ``exporters`` empty: it hears nobody; ports and limit are then those it would begin with. At a port that is
+    ``None`` nothing is heard.
+    """
+
+    device: str
+    site: str
+    status: str
+    exporters: list[str]
+    sflow_port: int | None
+    ipfix_port: int | None
+    datagram_rate_max: int
+    is_applied: bool
+    error: str
+    told: dict[str, Any]
+    told_at_s: float | None
+
+
 class MptcpSnapshot(TypedDict):
     """Everything the list page shows."""
 

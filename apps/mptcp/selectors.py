@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
 from django.http import Http404
 
 from apps.mptcp.engine.values import FlowKey
@@ -14,6 +14,7 @@ from apps.mptcp.events import (
     CONNECTIONS_SHOWN,
     AlarmData,
     CaptureData,
+    CollectorData,
     ConnectionData,
     ConnectionRow,
     DomainData,
@@ -40,6 +41,9 @@ from nfvportal.inventory.models import DesiredState, Device
 
 SENSOR_ROLE = "mptcp.sensor"
 ENFORCER_ROLE = "mptcp.enforcer"
+COLLECTOR_ROLE = "mptcp.collector"
+# Where samples are usually sent, and how many datagrams per second one router usually needs.
+SFLOW_PORT, IPFIX_PORT, DATAGRAM_RATE_MAX = 6343, 4739, 2000
 
 
 def connection_list() -> QuerySet[Connection]:
@@ -245,18 +249,19 @@ def domain_data(row: AssociationDomain, sensors: Iterable[str]) -> DomainData:
 
 
 def sensors_by_site() -> dict[str, list[str]]:
-    """Return site -> names of the devices that have a sensor."""
+    """Return site -> names of the devices that are told to look at packets, or at routers' samples of them."""
     found: dict[str, list[str]] = {}
-    for name, site in Device.objects.filter(roles__contains=[SENSOR_ROLE]).values_list("name", "site__name"):
+    states = DesiredState.objects.filter(role__in=(SENSOR_ROLE, COLLECTOR_ROLE)).exclude(spec={})
+    names = states.order_by("device__name").values_list("device__name", "device__site__name")
+    for name, site in names.distinct():
         found.setdefault(site, []).append(name)
     return found
 
 
 def sensor_list() -> list[SensorData]:
-    """Return every device that can have a sensor, what it is told to sample, and what it last said. Three queries."""
-    devices = Device.objects.filter(roles__contains=[SENSOR_ROLE]).select_related("site")
-    states = {row.device_id: row for row in DesiredState.objects.filter(role=SENSOR_ROLE, device__in=devices)}
-    told = {row.device_id: row for row in Observer.objects.filter(device__in=devices).order_by("told_at")}
+    """Return every device that can have a sensor, what it is told to sample, and what it last said. Four queries."""
+    devices, states = _with_role(SENSOR_ROLE)
+    told = _told({pk: row.spec.get("observer") for pk, row in states.items()})
     rows: list[SensorData] = []
     for device in devices.prefetch_related("interfaces"):
         state, observer = states.get(device.pk), told.get(device.pk)
@@ -275,6 +280,64 @@ def sensor_list() -> list[SensorData]:
             }
         )
     return rows
+
+
+def collector_list() -> list[CollectorData]:
+    """Return every device that can be a collector, whom it is told to hear, and what it last said. Three queries."""
+    devices, states = _with_role(COLLECTOR_ROLE)
+    # A collector speaks of itself under the first exporter's number.
+    first: dict[int, dict[str, Any]] = {pk: next(iter(row.spec.get("exporters", ())), {}) for pk, row in states.items()}
+    told = _told({pk: exporter.get("observer") for pk, exporter in first.items()})
+    rows: list[CollectorData] = []
+    for device in devices:
+        state, observer = states.get(device.pk), told.get(device.pk)
+        spec = state.spec if state else {}
+        rows.append(
+            {
+                "device": device.name,
+                "site": device.site.name,
+                "status": device.status,
+                "exporters": collector_exporters(spec),
+                "sflow_port": spec.get("sflow_port", SFLOW_PORT),
+                "ipfix_port": spec.get("ipfix_port", IPFIX_PORT),
+                "datagram_rate_max": spec.get("datagram_rate_max", DATAGRAM_RATE_MAX),
+                "is_applied": bool(state and state.is_converged),
+                "error": state.applied_error if state and state.applied_ok is False else "",
+                "told": observer.told if observer else {},
+                "told_at_s": observer.told_at.timestamp() if observer and observer.told_at else None,
+            }
+        )
+    return rows
+
+
+def collector_exporters(spec: dict[str, Any]) -> list[str]:
+    """Return the addresses and networks of a collector's spec."""
+    return [str(exporter["address"]) for exporter in spec.get("exporters", ())]
+
+
+def _with_role(role: str) -> tuple[QuerySet[Device], dict[int, DesiredState]]:
+    """Return the devices with a role, and what each is told to do in it."""
+    devices = Device.objects.filter(roles__contains=[role]).select_related("site")
+    states = DesiredState.objects.filter(role=role, device__in=devices)
+    return devices, {row.device_id: row for row in states}
+
+
+def _told(numbers: dict[int, Any]) -> dict[int, Observer]:
+    """Return device -> its observation point of a number, or that it calls so."""
+    given = [number for number in numbers.values() if isinstance(number, int)]
+    rows = Observer.objects.filter(
+        Q(number__in=given) | Q(interface__in=[f"observer-{number}" for number in given]),
+        device__in=numbers,
+        domain__site=F("device__site"),
+    )
+    found: dict[int, Observer] = {}
+    for row in rows.order_by("number"):
+        number = numbers[row.device_id]
+        if row.interface == f"observer-{number}":
+            found.setdefault(row.device_id, row)
+        elif row.number == number and not row.interface.startswith("observer-"):
+            found[row.device_id] = row
+    return found
 
 
 def subflow_find(flow: FlowKey, capture: int | None = None) -> Subflow | None:

@@ -151,6 +151,8 @@ REST: dict[str, dict[str, Rule]] = {
     "/api/v1/mptcp/accuracy/": READ,
     "/api/v1/mptcp/sensors/": READ,
     "/api/v1/mptcp/sensors/{device}/": {"PUT": Rule(OPERATOR, 400)},
+    "/api/v1/mptcp/collectors/": READ,
+    "/api/v1/mptcp/collectors/{device}/": {"PUT": Rule(OPERATOR, 404)},  # it has not the role
     "/api/v1/mptcp/alarms/": READ,
     "/api/v1/mptcp/alarms/{pk}/": READ,
     "/api/v1/mptcp/alarms/{pk}/acknowledge/": {"POST": Rule(OPERATOR)},

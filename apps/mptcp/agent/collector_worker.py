@@ -185,8 +185,20 @@ class CollectorWorker:
                 self._take(by_descriptor[descriptor])
             self.counts.kernel_drop_count = sum(one.kernel_drops for one in self._listeners)
             self.counts.packet_count = self._sflow.report.packet_count + self._ipfix.report.packet_count
+            self.counts.more = self._told()
             self.outlet.tick(self.counts, time.monotonic())
         self.outlet.close(self.counts, time.monotonic())
+
+    def _told(self) -> dict[str, int]:
+        """Return what operators see of a collector beside what every source counts."""
+        reasons = (NOT_ALLOWED, OVER_RATE, TOO_LONG)
+        return {
+            **{f"{name}_port": port for name, port in self.ports.items()},
+            "datagram_count": self.collected.datagram_count,
+            "malformed_count": self.malformed_count,
+            "record_count": self.outlet.record_count,
+            **{f"{reason}_count": self.collected.dropped[reason] for reason in reasons},
+        }
 
     def _take(self, listener: _Listener) -> None:
         """Take what is there, at most a burst, so that the other port and the clock get their turn."""

@@ -3,7 +3,8 @@
 Each batch is one ``samples`` frame with one row; for ``records``, ``count`` and the times see ``engine.record_batch``.
 The other columns say how much of the traffic the records stand for; counts run from the start of the role:
 ``observer``; ``sampling_ratio``; ``packet_count``: packets the source gave us; ``kernel_drop_count``: packets lost
-before us; ``own_drop_count``: records given up by the limit on the rate; ``is_up``: whether the source works.
+before us; ``own_drop_count``: records given up by the limit on the rate; ``is_up``: whether the source works; and what
+else the source counts.
 A batch without records comes every second, so that who is silent differs from who sees nothing.
 """
 
@@ -23,11 +24,12 @@ RECORD_RATE_MAX: Final = 20_000
 
 @dataclass(slots=True)
 class SourceCounts:
-    """What a source counted since the role began."""
+    """What a source counted since the role began; ``more``: further columns of its batches."""
 
     packet_count: int = 0
     kernel_drop_count: int = 0
     is_up: bool = True
+    more: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -108,6 +110,7 @@ class RecordOutlet:
             "kernel_drop_count": [counts.kernel_drop_count],
             "own_drop_count": [self.own_drop_count],
             "is_up": [counts.is_up],
+            **{name: [value] for name, value in counts.more.items()},
             **records_to_columns(records),
         }
         self.context.sample(columns)

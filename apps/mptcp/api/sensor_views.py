@@ -6,7 +6,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from apps.mptcp.api.serializers import SensorChangeSerializer, SensorSerializer
+from apps.mptcp.api.sensor_serializers import SensorChangeSerializer, SensorSerializer
 from apps.mptcp.selectors import SENSOR_ROLE, sensor_list
 from apps.mptcp.services.sensors import sensor_set, sensor_stop
 from nfvportal.audit.services import audit_record

@@ -326,27 +326,6 @@ class DomainSerializer(serializers.Serializer[AssociationDomain]):
         return dict(domain_data(instance, context["sensors"].get(instance.site.name, ())))
 
 
-class SensorSerializer(serializers.Serializer[Any]):
-    """A device that can sample its packets; ``interface`` null: it does not."""
-
-    device = serializers.CharField()
-    site = serializers.CharField()
-    status = serializers.CharField()
-    interfaces = serializers.ListField(child=serializers.CharField())
-    interface = serializers.CharField(allow_null=True)
-    sampling_ratio = serializers.FloatField(allow_null=True)
-    error = serializers.CharField()
-    told = serializers.JSONField()
-    told_at_s = serializers.FloatField(allow_null=True)
-
-
-class SensorChangeSerializer(StrictSerializer):
-    """What a device is to sample; ``interface`` null: nothing."""
-
-    interface = serializers.CharField(max_length=15, allow_null=True)
-    sampling_ratio = FiniteFloatField(required=False, default=0.01)
-
-
 class ChangeSerializer(serializers.Serializer[ChangeLog]):
     """What happened to a connection; ``seq`` grows."""
 

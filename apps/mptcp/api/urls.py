@@ -3,7 +3,7 @@
 from django.urls import path
 from rest_framework.routers import SimpleRouter
 
-from apps.mptcp.api import accuracy_views, decisions, sensor_views, uploads, views
+from apps.mptcp.api import accuracy_views, collector_views, decisions, sensor_views, uploads, views
 
 router = SimpleRouter()
 router.register("connections", views.ConnectionViewSet, basename="mptcp-connection")
@@ -24,5 +24,7 @@ urlpatterns = [
     ),
     path("sensors/", sensor_views.SensorsView.as_view(), name="mptcp-sensors"),
     path("sensors/<slug:device>/", sensor_views.SensorView.as_view(), name="mptcp-sensor"),
+    path("collectors/", collector_views.CollectorsView.as_view(), name="mptcp-collectors"),
+    path("collectors/<slug:device>/", collector_views.CollectorView.as_view(), name="mptcp-collector"),
     path("lookup/", views.LookupView.as_view(), name="mptcp-lookup"),
 ]

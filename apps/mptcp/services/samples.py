@@ -22,11 +22,15 @@ from nfvportal.lib.errors import InvalidInputError
 REFUSED = Counter("nfvportal_mptcp_batches_refused", "Batches of sensors that break a limit")
 DROPPED = Counter("nfvportal_mptcp_records_dropped", "Records dropped because a domain's log was full")
 TOLD_EVERY: Final = timedelta(seconds=2)
-# What a sensor says of itself in each batch.
-TOLD: Final = ("sampling_ratio", "packet_count", "kernel_drop_count", "own_drop_count", "is_up")
+# What a sensor says of itself in each batch; the second half: a collector only.
+TOLD: Final = (
+    "sampling_ratio", "packet_count", "kernel_drop_count", "own_drop_count", "is_up",
+    "sflow_port", "ipfix_port", "datagram_count", "malformed_count", "record_count",
+    "not_allowed_count", "over_rate_count", "too_long_count",
+)  # fmt: skip
 ASSOCIATE_EXPIRES_S: Final = 10
 QUIET_S: Final = 2.0
-# A collector hears at most so many exporters.
+# Names that a device may give places of its own; further ones share one.
 OBSERVERS_MAX: Final = 256
 OWN: Final = "observer-"
 
@@ -62,8 +66,8 @@ def _observers_set(
 ) -> None:
     """Give records the numbers of the device's own observation points, and note what their sensor says of itself.
 
-    A number that the portal gave the device stands; any other, of a collector's exporters for example, is the device's
-    own name for a place, which gets a number of ours.
+    A number that the portal gave the device, for an interface or an exporter, stands; any other is the device's own
+    name for a place, which gets a number of ours.
     """
     rows = list(Observer.objects.filter(domain=domain, device=device))
     said = records.observer.copy()
@@ -74,7 +78,8 @@ def _observers_set(
     for number in sorted(numbers):
         row = _place_of(rows, number)
         if row is None:
-            row = rows[0] if len(rows) >= OBSERVERS_MAX else observer_make(domain, device, f"{OWN}{number}")
+            own = [row for row in rows if row.interface.startswith(OWN)]
+            row = own[0] if len(own) >= OBSERVERS_MAX else observer_make(domain, device, f"{OWN}{number}")
             rows.append(row)
         records.observer[said == number] = np.uint16(row.number)
         if number == told:
@@ -82,26 +87,33 @@ def _observers_set(
 
 
 def _place_of(rows: Sequence[Observer], number: int) -> Observer | None:
-    """Return the device's place of this name; else the one that the portal gave this number."""
-    named = (row for row in rows if row.interface == f"{OWN}{number}")
+    """Return the device's place that the portal gave this number; else the one that the device names so."""
     given = (row for row in rows if row.number == number and not row.interface.startswith(OWN))
-    return next(named, None) or next(given, None)
+    named = (row for row in rows if row.interface == f"{OWN}{number}")
+    return next(given, None) or next(named, None)
 
 
 def observer_make(domain: AssociationDomain, device: Device, interface: str = "") -> Observer:
     """Return the observation point of a device's interface; numbers count from 1 within the domain."""
+    return observers_make(domain, device, [interface])[0]
+
+
+def observers_make(domain: AssociationDomain, device: Device, places: Sequence[str]) -> list[Observer]:
+    """Return the observation points of a device's interfaces or exporters, in their order. At most four queries."""
     with transaction.atomic():
         AssociationDomain.objects.select_for_update().get(pk=domain.pk)  # numbers are given one at a time
-        return _observer_made(domain, device, interface)
-
-
-def _observer_made(domain: AssociationDomain, device: Device, interface: str) -> Observer:
-    known = Observer.objects.filter(domain=domain, device=device, interface=interface).first()
-    if known is not None:
-        return known
-    newest = Observer.objects.filter(domain=domain).order_by("-number").first()
-    number = newest.number + 1 if newest else 1
-    return Observer.objects.create(domain=domain, device=device, interface=interface, number=number)
+        found = Observer.objects.filter(domain=domain, device=device, interface__in=places)
+        known = {row.interface: row for row in found}
+        missing = [place for place in dict.fromkeys(places) if place not in known]
+        if missing:
+            newest = Observer.objects.filter(domain=domain).order_by("-number").first()
+            first = newest.number + 1 if newest else 1
+            rows = [
+                Observer(domain=domain, device=device, interface=place, number=number)
+                for number, place in enumerate(missing, first)
+            ]
+            known |= {row.interface: row for row in Observer.objects.bulk_create(rows)}
+        return [known[place] for place in places]
 
 
 def associate_later(domain_id: int) -> None:
