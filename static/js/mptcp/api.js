@@ -16,6 +16,8 @@ export const captureDelete = (id) => call("DELETE", `${BASE}/captures/${part(id)
 export const measureAccuracy = (id) => call("POST", `${BASE}/captures/${part(id)}/accuracy/`);
 export const sensors = () => call("GET", `${BASE}/sensors/`);
 export const sensorSet = (device, body) => call("PUT", `${BASE}/sensors/${part(device)}/`, body);
+export const collectors = () => call("GET", `${BASE}/collectors/`);
+export const collectorSet = (device, body) => call("PUT", `${BASE}/collectors/${part(device)}/`, body);
 export const acknowledge = (id) => call("POST", `${BASE}/alarms/${part(id)}/acknowledge/`);
 export const block = (body) => call("POST", `${BASE}/verdicts/`, body);
 export const undo = (id, reason) => call("POST", `${BASE}/verdicts/${part(id)}/undo/`, { reason });

@@ -5,6 +5,7 @@ import { clock, moment, span } from "../format.js";
 import { openLive } from "../live_status.js";
 import { failureWords } from "../rest.js";
 import { acknowledge, connections as searchConnections } from "./api.js";
+import { CollectorTable } from "./collectors.js";
 import { SensorTable } from "./sensors.js";
 import { captureChip, confidence, connectionChip, connectionLink, count, coverage, evidenceTags, optionWords, size } from "./words.js";
 
@@ -203,7 +204,11 @@ async function search(event) {
 find("#filters").addEventListener("submit", search);
 find("#filters").addEventListener("reset", () => setTimeout(search));
 for (const name of ["#state", "#least"]) find(name).addEventListener("change", () => search());
-new SensorTable(canOperate, (error) => failed(failureWords(error)));
+/** Tell how a change ended, in the panel where it was made. */
+const sayIn = (selector) => (said, level) => find(selector).replaceChildren(make("p", { class: "notice", "data-level": level, role: level === "error" ? "alert" : "status" }, level === "error" ? failureWords(said) : said));
+
+new SensorTable(canOperate, sayIn("#sensors-said"));
+new CollectorTable(canOperate, () => (stream ? stream.nowS() : Date.now() / 1000), sayIn("#collectors-said"));
 stream = openLive((made) => {
   stream = made;
   made.subscribe("mptcp", takeSnapshot, takeEvent, (error) => failed(error.message));

@@ -1,6 +1,6 @@
 // Which interface of which gateway is sampled: a row per device, changed in place by who may.
 
-import { find, make, setState, setText, stateChip } from "../dom.js";
+import { find, findAll, make, setState, setText, stateChip } from "../dom.js";
 import { percent } from "../format.js";
 import { sensorSet, sensors } from "./api.js";
 import { count } from "./words.js";
@@ -13,9 +13,9 @@ function choice(name, device, options, chosen) {
 }
 
 export class SensorTable {
-  /** Args: canOperate, whether this person may change sensors; onFail(error) shows what went wrong. */
-  constructor(canOperate, onFail) {
-    Object.assign(this, { canOperate, onFail });
+  /** Args: canOperate, whether this person may change sensors; say(words, level) tells how a change ended. */
+  constructor(canOperate, say) {
+    Object.assign(this, { canOperate, say });
     this.ask();
     setInterval(() => document.visibilityState === "visible" && this.ask(), ASK_EVERY_MS);
   }
@@ -26,16 +26,19 @@ export class SensorTable {
 
   show(rows) {
     const body = find("#sensors");
+    const known = new Map(findAll("[data-sensor]", body).map((element) => [element.dataset.sensor, element]));
     for (const row of rows) {
-      let element = find(`[data-sensor="${CSS.escape(row.device)}"]`, body);
+      let element = known.get(row.device);
       if (!element) body.append((element = this.row(row)));
+      known.delete(row.device);
       this.update(element, row);
     }
+    for (const gone of known.values()) gone.remove();
     find("#sensors-empty").hidden = rows.length > 0;
   }
 
   row(row) {
-    const element = make("tr", { "data-sensor": row.device }, make("th", { scope: "row" }, row.device), make("td", null, stateChip("unknown")), make("td"), make("td"), make("td", { class: "figure" }), make("td", { class: "figure" }), make("td"));
+    const element = make("tr", { "data-sensor": row.device }, make("th", { scope: "row" }, row.device), make("td", null, stateChip("unknown"), make("div", { class: "small soft why" })), make("td"), make("td"), make("td", { class: "figure" }), make("td", { class: "figure" }), make("td"));
     if (this.canOperate) {
       const where = choice("interface", row.device, [["", "nothing"], ...row.interfaces.map((name) => [name, name])], row.interface ?? "");
       const ratios = [...new Set([...RATIOS, row.sampling_ratio ?? 0.01])].sort((one, other) => other - one);
@@ -51,9 +54,10 @@ export class SensorTable {
 
   update(element, row) {
     const [, agent, where, share, packets, dropped] = element.cells;
-    const isBroken = row.error || row.told.is_up === false;
+    const why = row.error || (row.interface && row.told.is_up === false ? `${row.interface} is down or gone` : "");
+    const isBroken = why && row.status === "online";
     setState(find(".state", agent), isBroken ? "failed" : row.status, isBroken ? "not sampling" : row.status);
-    agent.title = row.error;
+    setText(find(".why", agent), isBroken ? why : "");
     if (!this.canOperate) {
       setText(where, row.interface ?? "nothing");
       setText(share, row.interface ? percent(row.sampling_ratio) : "–");
@@ -66,8 +70,9 @@ export class SensorTable {
     button.disabled = true;
     try {
       this.show(await sensorSet(device, where.value ? { interface: where.value, sampling_ratio: Number(share.value) } : { interface: null }));
+      this.say(where.value ? `${device} is told to look at ${percent(Number(share.value))} of the packets of ${where.value}.` : `${device} is told to look at nothing.`, "ok");
     } catch (error) {
-      this.onFail(error);
+      this.say(error, "error");
     } finally {
       button.disabled = false;
     }
