@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urljoin
 
-from playwright.sync_api import Browser, ConsoleMessage, Page
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
 # Runs before any script of the page; the messages reach us through the console.
 LISTEN = """
@@ -15,6 +15,9 @@ addEventListener("securitypolicyviolation", (event) => {
 });
 """
 
+# Another portal may be starting beside this one; only a page that never comes is a failure.
+WITHIN_MS = 30_000
+expect.set_options(timeout=WITHIN_MS / 2)
 LIGHTEST = "/tokens/"  # the page that asks least of the portal
 
 # (portal, person) -> cookies of the last log-in: a password is slow to check on purpose.
@@ -69,7 +72,7 @@ def watched_page(browser: Browser, base_url: str, **context_options: Any) -> Ite
     context = browser.new_context(base_url=base_url, **context_options)
     context.add_init_script(LISTEN)
     page = context.new_page()
-    page.set_default_timeout(15_000)
+    page.set_default_timeout(WITHIN_MS)
     watched = WatchedPage(page, base_url)
 
     def on_console(message: ConsoleMessage) -> None:
