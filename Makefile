@@ -1,10 +1,10 @@
 # Every target does its own set-up; a second run finds it done.
 SETUP := @sh nfvportal/supervise/setup.sh
 PYTHON := .venv/bin/python
-# First what keeps processors busy, test by test; then labs and portals, which mostly wait, each within one of two
-# processes. Both parts run whatever the other says.
-SUITE := first=0; $(PYTHON) -m pytest -m "not machine" --numprocesses 2 || first=$$?; \
-	$(PYTHON) -m pytest -m machine --numprocesses 2 --dist loadfile --no-loadscope-reorder && exit $$first
+# Two processes share what may run side by side, file by file; then what needs the machine for itself. Both parts run
+# whatever the other says.
+SUITE := first=0; $(PYTHON) -m pytest -m "not machine" -n 2 --dist loadfile --no-loadscope-reorder || first=$$?; \
+	$(PYTHON) -m pytest -m machine && exit $$first
 # Without kept bytecode each of the hundreds of processes that tests start would compile our sources again.
 unexport PYTHONHOME PYTHONPATH PYTHONDONTWRITEBYTECODE VIRTUAL_ENV DJANGO_SETTINGS_MODULE
 .PHONY: help setup run test check bench paper lock clean

@@ -10,27 +10,30 @@ from xdist.scheduler import LoadScopeScheduling
 settings.register_profile("suite", deadline=None)
 settings.load_profile("suite")
 
-TRAFFIC = "tests/lab/traffic/"
-# One portal serves all browser tests but these; flows over the loopback take ports that were free a moment ago.
-ONE_PROCESS_EACH = ("tests/browser/", TRAFFIC)
-OWN_PORTAL = "tests/browser/test_chains_live.py"
+# Whole portals whose traffic is timed, and flows over the loopback: nothing beside them.
+ALONE = (
+    "tests/browser/test_chains_live.py",
+    "tests/crash/",
+    "tests/lab/traffic/",
+    "tests/mptcp/test_in_lab.py",
+)
+# One portal serves all others of these.
+BROWSER = "tests/browser/"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what ``make test`` runs in its second part: whatever starts a lab or a whole portal, or takes ports."""
+    """Mark what ``make test`` runs in its second part, alone; what takes longest in the first begins it."""
     for item in items:
-        uses_portal = "portal" in getattr(item, "fixturenames", ())
-        if uses_portal or item.get_closest_marker("lab") or item.nodeid.startswith(TRAFFIC):
+        if item.nodeid.startswith(ALONE):
             item.add_marker(pytest.mark.machine)
+    items.sort(key=lambda item: (not item.nodeid.startswith(BROWSER), item.get_closest_marker("lab") is None))
 
 
 class PortalScheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-    """Hands out files as wholes, and all files of one portal to one process."""
+    """Hands out files as wholes, and all files of the browser's portal to one process."""
 
     def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.partition("::")[0]
-        shared = (place for place in ONE_PROCESS_EACH if file.startswith(place) and file != OWN_PORTAL)
-        return next(shared, file)
+        return BROWSER if nodeid.startswith(BROWSER) else nodeid.partition("::")[0]
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> PortalScheduling | None:
