@@ -150,6 +150,14 @@ def points_of(points: Iterable[Point], base: Iterable[str | None]) -> dict[str, 
     return columns
 
 
+def points_stored(columns: Mapping[str, list[Any]], base: Iterable[str | None]) -> list[Point]:
+    """Return the points that ``points_of`` made columns of."""
+    bases = [int(text) if text is not None else 0 for text in base]
+    names = ("at_s", "dsn", "size_bytes", "side")
+    rows = zip(*(columns.get(name, ()) for name in names), strict=True)
+    return [Point(at_s, (bases[side] + dsn) % (1 << 64), size, side, 64) for at_s, dsn, size, side in rows]
+
+
 def relative_dsn(dsn: int, base: int, width_bits: int) -> int:
     """Return how far a number on the wire lies above the base, by signed difference in its own width.
 

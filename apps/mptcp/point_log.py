@@ -3,6 +3,7 @@
 A subflow that has more points than ``POINTS_MAX`` loses every second one and takes only every second from then on.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -43,13 +44,25 @@ class _Flow:
     points: list[Point] = field(default_factory=list)
     stride: int = 1
     count: int = 0
+    is_whole: bool = True
+
+    def thin(self) -> None:
+        """Keep the bound."""
+        while len(self.points) > POINTS_MAX:
+            self.points = self.points[::2]
+            self.stride *= 2
 
 
 class PointLog:
-    """Points per subflow, by 4-tuple."""
+    """Points per subflow, by 4-tuple.
 
-    def __init__(self) -> None:
+    Args:
+        is_late: it begins in the middle of lives: of a subflow there may be older points elsewhere, see ``fill``.
+    """
+
+    def __init__(self, *, is_late: bool = False) -> None:
         self._flows: dict[FlowKey, _Flow] = {}
+        self._is_late = is_late
 
     def add(self, records: PacketRecords) -> None:
         """Take the mappings among some records.
@@ -76,6 +89,20 @@ class PointLog:
             if first_s - slack_s <= point.at_s <= last_s + slack_s
         ]
 
+    def lacks(self, flow: FlowKey) -> bool:
+        """Whether a subflow may have points from before this log began."""
+        known = self._flows.get(flow)
+        return self._is_late and (known is None or not known.is_whole)
+
+    def fill(self, flow: FlowKey, older: Sequence[Point]) -> None:
+        """Put a subflow's points from before this log in front; those that are here too, seen again, count once."""
+        known = self._flows.setdefault(flow, _Flow())
+        known.is_whole = True
+        merged = {(round(point.at_s, 6), point.side): point for point in (*older, *known.points)}
+        known.points = [merged[key] for key in sorted(merged)]
+        known.count = max(known.count, len(known.points))
+        known.thin()
+
     def forget(self, flow: FlowKey) -> None:
         """Drop what is known of a subflow that is gone."""
         self._flows.pop(flow, None)
@@ -88,7 +115,7 @@ class PointLog:
         if known is None:
             if len(self._flows) >= FLOWS_MAX:
                 return
-            known = self._flows[flow] = _Flow()
+            known = self._flows[flow] = _Flow(is_whole=not self._is_late)
         first = -known.count % known.stride
         known.count += len(indexes)
         for index in indexes[first :: known.stride].tolist():
@@ -101,9 +128,7 @@ class PointLog:
                     64 if rows.has[index] & int(Has.DSN_64) else 32,
                 )
             )
-        while len(known.points) > POINTS_MAX:
-            known.points = known.points[::2]
-            known.stride *= 2
+        known.thin()
 
 
 def _is_second_lower(rows: PacketRecords) -> NDArray[np.bool_]:

@@ -79,6 +79,30 @@ def test_a_new_process_goes_on_where_the_old_one_ended(gateway: Device) -> None:
     assert [len(flows) for _, _, flows in shape()] == [3]
 
 
+def test_a_new_process_keeps_the_points_of_the_old_one(gateway: Device) -> None:
+    scene = SceneConnection(1)
+
+    def points() -> dict[str, list[tuple[float, int]]]:
+        rows = Subflow.objects.filter(connection__in=Connection.objects.exclude(state="gone"))
+        return {row.a: list(zip(row.points["at_s"], row.points["dsn"], strict=True)) for row in rows}
+
+    seen(gateway, scene.handshake() + scene.join() + scene.data(6))
+    domain = AssociationDomain.objects.get()
+    before = points()
+    assert sum(len(told) for told in before.values()) == 6
+    forget_memory()
+    seen(gateway, scene.join() + scene.data(6))
+    after = points()
+    assert sum(len(told) for told in after.values()) == 12
+    assert all(after[end][: len(told)] == told for end, told in before.items())
+    # A process that replays what was stored already keeps each point once.
+    assert domain.snapshot_position != log_last(domain.pk)
+    forget_memory()
+    seen(gateway, scene.join())
+    again = points()
+    assert {end: again[end] for end in after} == after
+
+
 def test_process_killed_before_it_stored_loses_nothing(
     gateway: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from apps.mptcp.engine.values import Connection as EngineConnection
 from apps.mptcp.engine.values import SubflowState
-from apps.mptcp.mapping import connection_fields, evidence_row, points_of, subflow_row
+from apps.mptcp.mapping import connection_fields, evidence_row, points_of, points_stored, subflow_row
 from apps.mptcp.models import AssociationDomain, Capture, Connection, ConnectionState, Evidence, Subflow
 from apps.mptcp.point_log import PointLog
 
@@ -71,6 +71,7 @@ def _batch_store(
     place: dict[str, Any] = (
         {"domain": source} if isinstance(source, AssociationDomain) else {"capture": source}
     )
+    _points_fill(place, values, points)
     rows = Connection.objects.bulk_create(
         [Connection(**place, engine_id=value.id, **connection_fields(value)) for value in values],
         update_conflicts=True,
@@ -100,6 +101,22 @@ def _batch_store(
         [evidence_row(row, evidence) for row, value in pairs for evidence in value.evidence], batch_size=BATCH
     )
     return {value.id: row for row, value in pairs}
+
+
+def _points_fill(place: dict[str, Any], values: Sequence[EngineConnection], points: PointLog) -> None:
+    """Take over the stored points of subflows whose log began in another process."""
+    wanted = {one.id: one.flow for value in values for one in value.subflows if points.lacks(one.flow)}
+    if not wanted:
+        return
+    stored = Subflow.objects.filter(
+        engine_id__in=wanted, **{f"connection__{name}": owner for name, owner in place.items()}
+    )
+    older = {
+        row.engine_id: points_stored(row.points, row.connection.dsn_base)
+        for row in stored.select_related("connection")
+    }
+    for number, flow in wanted.items():
+        points.fill(flow, older.get(number, ()))
 
 
 def connections_gone(*, domain: AssociationDomain, merged: Iterable[tuple[int, int]]) -> list[int]:

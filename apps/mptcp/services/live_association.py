@@ -144,7 +144,8 @@ def _restored(domain: AssociationDomain) -> _Held:
     if domain.snapshot is None:
         return _Held(START, Association())
     try:
-        return _Held(domain.snapshot_position, Association.restored(bytes(domain.snapshot)))
+        association = Association.restored(bytes(domain.snapshot))
+        return _Held(domain.snapshot_position, association, PointLog(is_late=True))
     except Exception:  # a snapshot of another version may fail in any way
         logger.exception("snapshot of %s cannot be read; its association begins anew", domain)
         return _Held(domain.snapshot_position, Association())
