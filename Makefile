@@ -1,9 +1,9 @@
 # Every target does its own set-up; a second run finds it done.
 SETUP := @sh nfvportal/supervise/setup.sh
 PYTHON := .venv/bin/python
-# Two processes share what may run side by side, file by file; then what needs the machine for itself. Both parts run
+# Two processes share what may run side by side; then what needs the machine for itself. Both parts run
 # whatever the other says.
-SUITE := first=0; $(PYTHON) -m pytest -m "not machine" -n 2 --dist loadfile --no-loadscope-reorder || first=$$?; \
+SUITE := first=0; $(PYTHON) -m pytest -m "not machine" -n 2 --dist loadscope --no-loadscope-reorder || first=$$?; \
 	$(PYTHON) -m pytest -m machine && exit $$first
 # Without kept bytecode each of the hundreds of processes that tests start would compile our sources again.
 unexport PYTHONHOME PYTHONPATH PYTHONDONTWRITEBYTECODE VIRTUAL_ENV DJANGO_SETTINGS_MODULE

@@ -1,5 +1,6 @@
 """Fixtures for all tests. The servers start earlier, in ``tests/support/services.py``."""
 
+import re
 from typing import Any
 
 import pytest
@@ -29,13 +30,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: (not item.nodeid.startswith(BROWSER), item.get_closest_marker("lab") is None))
 
 
+# Files that use no database. Tests that do keep their order: those that empty it come last.
+WHOLE_FILES = re.compile(r"tests/lab/.*|.*_in_lab\.py|.*/test_real_traffic\.py|.*/engine/.*")
+
+
 class PortalScheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-    """Hands out files as wholes, and all files of the browser's portal to one process."""
+    """Hands out all tests of the browser's portal as one, those of a lab by file, and others one by one, in order."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return BROWSER if nodeid.startswith(BROWSER) else nodeid.partition("::")[0]
+        file = nodeid.partition("::")[0]
+        if file.startswith(BROWSER):
+            return BROWSER
+        return file if WHOLE_FILES.fullmatch(file) else nodeid
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> PortalScheduling | None:
-    """Answer ``--dist loadfile``."""
-    return PortalScheduling(config, log) if config.getvalue("dist") == "loadfile" else None
+    """Answer ``--dist loadscope``."""
+    return PortalScheduling(config, log) if config.getvalue("dist") == "loadscope" else None

@@ -20,6 +20,7 @@ from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.lab
 
+WITHIN_S = 30  # for what a test waits for before it begins; what a lab promises is asked for below
 Lab = tuple["subprocess.Popen[bytes]", LabClient, Path]
 
 
@@ -92,7 +93,7 @@ def test_kill_9_of_its_outer_process_leaves_nothing(lab: Lab) -> None:
     ]
     with pytest.raises(LabUnavailable):
         impatient.ask({"op": "exec", "node": "gw-a", "argv": argv, "timeout_s": 600})
-    wait_until(Path(marker).exists, "the stubborn command runs", 5)
+    wait_until(Path(marker).exists, "the stubborn command runs", WITHIN_S)
     process.kill()
     process.wait(timeout=5)
     assert_nothing_left(directory)
@@ -178,14 +179,14 @@ def test_agents_are_kept_running(lab_allowed: None, short_directory: Path) -> No
         def agent(name: str) -> dict[str, object]:
             return next(node["agent"] for node in client.status()["nodes"] if node["name"] == name)
 
-        first = wait_until(lambda: agent("gw-a")["pid"], "the agent runs", 5)
+        first = wait_until(lambda: agent("gw-a")["pid"], "the agent runs", WITHIN_S)
         assert client.agent_kill("gw-a") == {"pid": first}
         second = wait_until(
             lambda: agent("gw-a")["pid"] not in {first, None} and agent("gw-a")["pid"], "it is back", 5
         )
         assert agent("gw-a")["restarts"] == 1
         client.agent_restart("gw-a")
-        wait_until(lambda: agent("gw-a")["pid"] not in {second, None}, "it was restarted", 5)
+        wait_until(lambda: agent("gw-a")["pid"] not in {second, None}, "it was restarted", WITHIN_S)
         assert agent("gw-b")["restarts"] == 0
     assert (short_directory / "agents" / "gw-a" / "agent.log").exists()
     assert_nothing_left(short_directory)
