@@ -76,7 +76,7 @@ def seen_figure(ratios: Sequence[float], packets: Sequence[int]) -> dict[str, An
         }
         for ratio in ratios
     ]
-    return {"data": traces, "layout": _by_packets("probability that a subflow is seen")}
+    return {"data": traces, "layout": _by_packets("subflows seen")}
 
 
 def missed_figure(ratios: Sequence[float], packets: Sequence[int]) -> dict[str, Any]:
@@ -92,7 +92,7 @@ def missed_figure(ratios: Sequence[float], packets: Sequence[int]) -> dict[str, 
         }
         for ratio in ratios
     ]
-    return {"data": traces, "layout": _by_packets("overlap missed in one window")}
+    return {"data": traces, "layout": _by_packets("overlaps missed")}
 
 
 def measured_figure(captures: Sequence[tuple[str, Sequence[dict[str, Any]]]]) -> dict[str, Any]:

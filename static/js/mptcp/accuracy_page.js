@@ -12,10 +12,8 @@ let data = null;
 function paintOne(name) {
   const holder = find(`#${name}`);
   const figure = data[name];
-  if (!figure.data.length) {
-    holder.replaceChildren(make("p", { class: "empty" }, "Nothing was measured yet."));
-    return;
-  }
+  holder.hidden = !figure.data.length; // the table says that nothing was measured
+  if (holder.hidden) return;
   const layout = baseLayout();
   Object.assign(layout.xaxis, figure.layout.xaxis, { showgrid: false });
   Object.assign(layout.yaxis, figure.layout.yaxis, { tickformat: ",.0%" });

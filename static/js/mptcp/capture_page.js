@@ -6,12 +6,13 @@ import { openLive } from "../live_status.js";
 import { failureWords } from "../rest.js";
 import { captureDelete, captureGet, connections, jobGet, measureAccuracy, nextPage, picture } from "./api.js";
 import { busierSide, showPicture } from "./picture.js";
-import { captureState, confidence, connectionChip, connectionLink, count, coverage, evidenceTags, optionWords, size } from "./words.js";
+import { captureState, confidence, connectionChip, connectionLink, count, coverage, evidenceTags, many, optionWords, size } from "./words.js";
 
 const PAGE = 100;
 let capture = JSON.parse(find("#capture-data").textContent);
 let rows = [];
 let next = null;
+let isAll = false; // those of one subflow were asked for too
 let figure = null;
 let isAsked = false; // for the rows: job, snapshot and event may all say "ready" before the first answer
 
@@ -22,7 +23,8 @@ function verdictWords() {
   if (capture.state === "failed") return `${capture.file_name}: ${capture.error}`;
   if (capture.state !== "ready") return "The file is being read.";
   const cut = report.is_broken ? " From somewhere on the file could not be read." : report.is_cut ? " The file ends within a packet." : "";
-  return `${count(report.multipath_count)} connections with several subflows, ${count(report.connection_count)} in all, from ${count(report.packet_count)} packets.${cut}`;
+  const alarms = report.alarms?.length ? ` ${many(report.alarms.length, "alarm")}, see below.` : "";
+  return `${many(report.multipath_count, "connection")} with several subflows, ${count(report.connection_count)} in all, from ${many(report.packet_count, "packet")}.${cut}${alarms}`;
 }
 
 function fact(name, value) {
@@ -45,7 +47,8 @@ function showReport() {
 
 function show() {
   const holder = find("#verdict");
-  setData(holder, "state", VERDICTS[capture.state] ?? "unknown");
+  const isOdd = capture.report.is_broken || capture.report.alarms?.length;
+  setData(holder, "state", capture.state === "ready" && isOdd ? "degraded" : VERDICTS[capture.state] ?? "unknown");
   setState(find(".state", holder), ...captureState(capture.state));
   setText(find(".verdict-words", holder), verdictWords());
   showReport();
@@ -60,12 +63,13 @@ function showRows() {
     make("td", { class: "figure" }, coverage(row)), make("td", { class: "tokens" }, row.tokens.join(" ") || "–"))));
   find("#found").hidden = false;
   find("#connections-empty").hidden = rows.length > 0;
-  find("#more").hidden = !next;
+  find("#more").hidden = !next && (isAll || rows.length >= capture.report.connection_count);
   setText(find("#found-count"), `${rows.length} of ${count(capture.report.connection_count)}`);
 }
 
 function take(page) {
-  rows = [...rows, ...page.results].sort((one, other) => other.subflow_count - one.subflow_count || other.id - one.id);
+  const known = new Set(rows.map((row) => row.id)); // those of one subflow come with a list of all
+  rows = [...rows, ...page.results.filter((row) => !known.has(row.id))].sort((one, other) => other.subflow_count - one.subflow_count || other.id - one.id);
   next = page.next;
   showRows();
 }
@@ -81,12 +85,17 @@ async function showLargest() {
 
 const paint = () => figure && showPicture(find("#picture"), find("#picture-legend"), figure, busierSide(figure));
 
+function allOf() {
+  isAll = true;
+  return connections({ capture: capture.id, page_size: PAGE });
+}
+
 async function load() {
   isAsked = true;
   try {
     // Those that were joined are what people look for; the rest comes after them.
-    const many = await connections({ capture: capture.id, min_subflows: 2, page_size: PAGE });
-    take(many.results.length ? many : await connections({ capture: capture.id, page_size: PAGE }));
+    const several = await connections({ capture: capture.id, min_subflows: 2, page_size: PAGE });
+    take(several.results.length ? several : await allOf());
     await showLargest();
   } catch (error) {
     isAsked = rows.length > 0;
@@ -131,7 +140,8 @@ function wireDelete() {
   });
 }
 
-find("#more").addEventListener("click", () => nextPage(next).then(take, failed));
+const more = () => (next ? nextPage(next) : allOf());
+find("#more").addEventListener("click", () => more().then(take, failed));
 if (find("#delete")) {
   wireDelete();
   find("#measure").addEventListener("click", measure);

@@ -3,7 +3,7 @@
 import { find, findAll, make, setState, setText, stateChip } from "../dom.js";
 import { clock } from "../format.js";
 import { collectorSet, collectors } from "./api.js";
-import { count } from "./words.js";
+import { count, many } from "./words.js";
 
 const ASK_EVERY_MS = 5000;
 const SILENT_S = 10;
@@ -60,52 +60,57 @@ export class CollectorTable {
 
   row(row) {
     const cell = (...children) => make("td", null, ...children);
-    const state = cell(stateChip("unknown"), make("div", { class: "small soft why" }));
-    const element = make("tr", { "data-collector": row.device }, make("th", { scope: "row" }, row.device), state, cell(), cell(), cell(), cell(), make("td", { class: "figure" }), make("td", { class: "figure" }), make("td", { class: "losses small" }));
-    if (!this.canOperate) return element;
-    const form = make("form", { id: `collector-${row.device}` }, make("button", { class: "button button-small", type: "submit" }, "Set", make("span", { class: "visually-hidden" }, ` the collector of ${row.device}`)));
-    form.addEventListener("submit", (event) => this.change(event, row.device, element));
-    const field = (tag, name, words, more) => make(tag, { "data-field": name, form: form.id, "aria-label": `${words} of ${row.device}`, ...more });
-    const port = { type: "number", min: 1, max: 65535, placeholder: "none" };
-    element.cells[2].append(field("textarea", "exporters", "exporters", { rows: 2, maxlength: EXPORTERS_MAX_CHARACTERS, spellcheck: "false", placeholder: "192.0.2.1, 198.51.100.0/24" }));
-    element.cells[3].append(field("input", "sflow_port", "sFlow port", port));
-    element.cells[4].append(field("input", "ipfix_port", "IPFIX port", port));
-    element.cells[5].append(field("input", "datagram_rate_max", "datagrams a second from one address", { type: "number", min: 1, max: 100000, required: true }));
-    element.append(cell(form));
+    const element = make("tr", { "data-collector": row.device }, make("th", { scope: "row" }, row.device), cell(stateChip("unknown"), make("div", { class: "small soft why" })), cell(), make("td", { class: "figure" }), make("td", { class: "figure" }), make("td", { class: "losses small" }));
+    if (this.canOperate) element.cells[2].append(this.form(row.device));
     return element;
   }
 
+  form(device) {
+    const field = (tag, name, words, more) => {
+      const id = `${name}-of-${device}`;
+      return make("div", { class: "field" }, make("label", { for: id, class: "small" }, words, make("span", { class: "visually-hidden" }, ` of ${device}`)), make(tag, { id, "data-field": name, ...more }));
+    };
+    const port = { type: "number", min: 1, max: 65535, placeholder: "none" };
+    const form = make("form", { class: "collector-form" },
+      field("textarea", "exporters", "Exporters: addresses, networks", { rows: 2, maxlength: EXPORTERS_MAX_CHARACTERS, spellcheck: "false", placeholder: "192.0.2.1, 198.51.100.0/24" }),
+      field("input", "sflow_port", "sFlow port", port), field("input", "ipfix_port", "IPFIX port", port),
+      field("input", "datagram_rate_max", "At most a second, each", { type: "number", min: 1, max: 100000, required: true }),
+      make("button", { class: "button", type: "submit" }, "Set", make("span", { class: "visually-hidden" }, ` the collector of ${device}`)));
+    form.addEventListener("submit", (event) => this.change(event, device, form));
+    return form;
+  }
+
   update(element, row) {
-    const [, state, ...cells] = element.cells;
+    const [, state, heard, datagrams, records, losses] = element.cells;
     const [kind, word, why] = stateOf(row, this.nowS());
     setState(find(".state", state), kind, word);
     setText(find(".why", state), why);
-    const values = [row.exporters.join(", "), row.sflow_port, row.ipfix_port, row.datagram_rate_max].map((value) => String(value ?? ""));
-    values.forEach((value, index) => this.fill(cells[index], value));
-    setText(cells[4], count(row.told.datagram_count));
-    setText(cells[5], count(row.told.record_count));
+    if (this.canOperate) findAll("[data-field]", heard).forEach((field) => this.fill(field, row));
+    else setText(heard, row.exporters.length ? `${row.exporters.join(", ")}; at most ${count(row.datagram_rate_max)} datagrams a second of each` : "nobody");
+    setText(datagrams, count(row.told.datagram_count));
+    setText(records, count(row.told.record_count));
     const lost = LOSSES.filter(([name]) => row.told[name] > 0).map(([name, words]) => `${count(row.told[name])} ${words}`);
-    setText(cells[6], lost.join("; ") || (row.told.datagram_count > 0 ? "none" : row.exporters.length ? "nothing came yet" : "–"));
+    setText(losses, lost.join("; ") || (row.told.datagram_count > 0 ? "none" : row.exporters.length ? "nothing came yet" : "–"));
   }
 
   /** Show what is set, but never over what a person is writing. */
-  fill(cell, value) {
-    const field = find("[data-field]", cell);
-    if (!field) setText(cell, value || "none");
-    else if (field.dataset.stored === undefined || field.value === field.dataset.stored) field.value = field.dataset.stored = value;
+  fill(field, row) {
+    const value = row[field.dataset.field];
+    const text = Array.isArray(value) ? value.join(", ") : String(value ?? "");
+    if (field.dataset.stored === undefined || field.value === field.dataset.stored) field.value = field.dataset.stored = text;
   }
 
-  async change(event, device, element) {
+  async change(event, device, form) {
     event.preventDefault();
-    const [exporters, sflow, ipfix, limit] = findAll("[data-field]", element);
-    const button = find("button", element);
+    const [exporters, sflow, ipfix, limit] = findAll("[data-field]", form);
+    const button = find("button", form);
     button.disabled = true;
     try {
       const rows = await collectorSet(device, { exporters: listed(exporters.value), sflow_port: portOf(sflow), ipfix_port: portOf(ipfix), datagram_rate_max: Number(limit.value) });
       for (const field of [exporters, sflow, ipfix, limit]) delete field.dataset.stored;
       this.show(rows);
       const heard = rows.find((row) => row.device === device)?.exporters.length ?? 0;
-      this.say(heard ? `${device} is told to take samples of ${heard} exporter${heard > 1 ? "s" : ""}.` : `${device} is told to take samples of nobody.`, "ok");
+      this.say(heard ? `${device} is told to take samples of ${many(heard, "exporter")}.` : `${device} is told to take samples of nobody.`, "ok");
     } catch (error) {
       this.say(error, "error");
     } finally {

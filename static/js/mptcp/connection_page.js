@@ -4,9 +4,10 @@ import { find, make, setData, setState, setText, stateChip } from "../dom.js";
 import { clock, clockFine, moment, percent, span } from "../format.js";
 import { openLive } from "../live_status.js";
 import { failureWords } from "../rest.js";
+import { showOpen } from "./alarms.js";
 import { picture } from "./api.js";
 import { busierSide, showPicture, subflowsOf } from "./picture.js";
-import { chance, confidence, connectionChip, count, evidenceWords, isHard, seriesMark } from "./words.js";
+import { chance, confidence, connectionChip, count, evidenceWords, isHard, many, seriesMark } from "./words.js";
 import { VerdictControls } from "./verdicts.js";
 
 const PICTURE_EVERY_MS = 3000;
@@ -79,15 +80,12 @@ function showVerdict() {
   const chip = connection.is_blocked ? ["alarm", "blocked"] : connection.state === "gone" ? ["unknown", "merged"] : connectionChip(connection.state);
   setData(holder, "state", isOld ? "unknown" : connection.is_blocked || connection.alarms.some((alarm) => alarm.acknowledged_at_s === null) ? "down" : connection.state === "active" ? "up" : "unknown");
   setState(find(".state", holder), ...(isOld ? ["stale", "stale"] : chip));
-  const words = connection.state === "gone" ? "This connection turned out to be part of another one." : `${connection.client} → ${connection.server}, ${connection.subflow_count} subflow${connection.subflow_count === 1 ? "" : "s"}, seen for ${lasted}.`;
+  const words = connection.state === "gone" ? "This connection turned out to be part of another one." : `${connection.client} → ${connection.server}, ${many(connection.subflow_count, "subflow")}, seen for ${lasted}.`;
   setText(find(".verdict-words", holder), isOld ? `When last heard, at ${clock(stream.sinceMs / 1000)}: ${words}` : words);
   setText(find(".total", holder), connection.is_blockable ? "evidence is strong enough to block" : "evidence is weak");
 }
 
-function showAlarms() {
-  const open = connection.alarms.filter((alarm) => alarm.acknowledged_at_s === null);
-  find("#alarms").replaceChildren(...open.map((alarm) => make("div", { class: "alarm" }, make("span", { class: "alarm-symbol", "aria-hidden": "true" }, "▲"), make("span", { class: "alarm-text" }, make("strong", null, alarm.kind.replaceAll("_", " ")), ` ${alarm.words}`))));
-}
+const showAlarms = () => showOpen(find("#alarms"), connection.alarms, { canOperate, isLinked: false, onFail: failed });
 
 function showSides() {
   const [a, b] = ends();

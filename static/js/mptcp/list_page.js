@@ -4,10 +4,11 @@ import { find, make, setData, setState, setText, stateChip } from "../dom.js";
 import { clock, moment, span } from "../format.js";
 import { openLive } from "../live_status.js";
 import { failureWords } from "../rest.js";
-import { acknowledge, connections as searchConnections } from "./api.js";
+import { showOpen } from "./alarms.js";
+import { connections as searchConnections } from "./api.js";
 import { CollectorTable } from "./collectors.js";
 import { SensorTable } from "./sensors.js";
-import { captureChip, confidence, connectionChip, connectionLink, count, coverage, evidenceTags, optionWords, size } from "./words.js";
+import { captureChip, confidence, connectionChip, connectionLink, count, coverage, evidenceTags, many, optionWords, size } from "./words.js";
 
 const canOperate = find("#mptcp").dataset.canOperate === "true";
 const ORDER = ["active", "idle", "ended"];
@@ -74,16 +75,16 @@ function showConnections() {
 function showVerdict() {
   const rows = [...connections.values()];
   const active = rows.filter((row) => row.state === "active");
-  const many = active.filter((row) => row.subflow_count > 1);
+  const several = active.filter((row) => row.subflow_count > 1).length;
   const open = [...alarms.values()].filter((alarm) => alarm.acknowledged_at_s === null);
   const nowS = stream.nowS();
   const silent = [...domains.values()].filter((domain) => domain.sensors.length && (domain.worked_at_s === null || nowS - domain.worked_at_s > WORKED_S));
   const dropped = [...domains.values()].filter((domain) => domain.dropped_count > 0);
-  const summary = `${active.length} active connections, ${many.length} with several subflows.`;
+  const summary = `${many(active.length, "active connection")}, ${several} with several subflows.`;
   const words = [
-    ...(open.length ? [`${open.length} alarm${open.length > 1 ? "s" : ""} to look at`] : []),
-    ...silent.map((domain) => `nothing arrives from the sensors of ${domain.name}`),
-    ...dropped.map((domain) => `${domain.name} lost ${count(domain.dropped_count)} records`),
+    ...(open.length ? [`${many(open.length, "alarm")} to look at`] : []),
+    ...silent.map((domain) => `nothing arrives at ${domain.name} from ${domain.sensors.join(", ")}`),
+    ...dropped.map((domain) => `${domain.name} lost ${many(domain.dropped_count, "record")}`),
   ];
   const isOld = stream.state === "stale";
   const state = open.length ? "down" : words.length ? "degraded" : active.length ? "up" : "unknown";
@@ -95,38 +96,13 @@ function showVerdict() {
   setText(find(".verdict-words", holder), isOld ? `When last heard, at ${clock(stream.sinceMs / 1000)}: ${text}` : text);
 }
 
-async function seen(alarm, button) {
-  button.disabled = true;
-  try {
-    await acknowledge(alarm.id);
-  } catch (error) {
-    button.disabled = false;
-    failed(failureWords(error));
-  }
-}
-
 const failed = (words) => find("#failure").replaceChildren(make("p", { class: "notice", "data-level": "error" }, words));
 
-function alarmBox(alarm) {
-  const text = make("span", { class: "alarm-text" }, make("strong", null, alarm.kind.replaceAll("_", " ")), ` ${alarm.words} `, make("span", { class: "small" }, `at ${alarm.domain}, ${moment(alarm.at_s)}`));
-  const box = make("div", { class: "alarm", "data-alarm": alarm.id }, make("span", { class: "alarm-symbol", "aria-hidden": "true" }, "▲"), text);
-  if (alarm.connection) box.append(make("a", { class: "button button-small", href: `/mptcp/connections/${alarm.connection}/` }, "Look"));
-  if (canOperate) {
-    const button = make("button", { class: "button button-small", type: "button" }, "Acknowledge", make("span", { class: "visually-hidden" }, ` ${alarm.words}`));
-    button.addEventListener("click", () => seen(alarm, button));
-    box.append(button);
-  }
-  return box;
-}
+const alarmOptions = { canOperate, isLinked: true, onFail: (error) => failed(failureWords(error)) };
 
 function showAlarms() {
-  const open = [...alarms.values()].filter((alarm) => alarm.acknowledged_at_s === null).sort((one, other) => other.id - one.id);
-  const holder = find("#alarms");
-  const keys = open.map((alarm) => alarm.id).join(" ");
-  if (holder.dataset.keys === keys) return;
-  setData(holder, "keys", keys);
-  holder.replaceChildren(...open.map(alarmBox));
-  if (open.length) setText(find("#announce"), `Alarm: ${open[0].words}`);
+  const [newest] = showOpen(find("#alarms"), [...alarms.values()], alarmOptions);
+  if (newest) setText(find("#announce"), `Alarm: ${newest.words}`);
 }
 
 function showCaptures() {
@@ -207,8 +183,9 @@ for (const name of ["#state", "#least"]) find(name).addEventListener("change", (
 /** Tell how a change ended, in the panel where it was made. */
 const sayIn = (selector) => (said, level) => find(selector).replaceChildren(make("p", { class: "notice", "data-level": level, role: level === "error" ? "alert" : "status" }, level === "error" ? failureWords(said) : said));
 
-new SensorTable(canOperate, sayIn("#sensors-said"));
-new CollectorTable(canOperate, () => (stream ? stream.nowS() : Date.now() / 1000), sayIn("#collectors-said"));
+const nowS = () => (stream ? stream.nowS() : Date.now() / 1000);
+new SensorTable(canOperate, nowS, sayIn("#sensors-said"));
+new CollectorTable(canOperate, nowS, sayIn("#collectors-said"));
 stream = openLive((made) => {
   stream = made;
   made.subscribe("mptcp", takeSnapshot, takeEvent, (error) => failed(error.message));

@@ -1,11 +1,12 @@
 // Which interface of which gateway is sampled: a row per device, changed in place by who may.
 
 import { find, findAll, make, setState, setText, stateChip } from "../dom.js";
-import { percent } from "../format.js";
+import { clock, percent } from "../format.js";
 import { sensorSet, sensors } from "./api.js";
 import { count } from "./words.js";
 
 const ASK_EVERY_MS = 5000;
+const SILENT_S = 10;
 const RATIOS = [1, 0.1, 0.01, 0.001];
 
 function choice(name, device, options, chosen) {
@@ -13,9 +14,9 @@ function choice(name, device, options, chosen) {
 }
 
 export class SensorTable {
-  /** Args: canOperate, whether this person may change sensors; say(words, level) tells how a change ended. */
-  constructor(canOperate, say) {
-    Object.assign(this, { canOperate, say });
+  /** Args: canOperate, whether this person may change sensors; nowS(), the portal's time; say(words, level) tells how a change ended. */
+  constructor(canOperate, nowS, say) {
+    Object.assign(this, { canOperate, nowS, say });
     this.ask();
     setInterval(() => document.visibilityState === "visible" && this.ask(), ASK_EVERY_MS);
   }
@@ -55,9 +56,12 @@ export class SensorTable {
   update(element, row) {
     const [, agent, where, share, packets, dropped] = element.cells;
     const why = row.error || (row.interface && row.told.is_up === false ? `${row.interface} is down or gone` : "");
-    const isBroken = why && row.status === "online";
-    setState(find(".state", agent), isBroken ? "failed" : row.status, isBroken ? "not sampling" : row.status);
-    setText(find(".why", agent), isBroken ? why : "");
+    const isHere = row.status === "online";
+    const isSilent = row.interface && row.told_at_s !== null && this.nowS() - row.told_at_s > SILENT_S;
+    const isNew = row.interface && row.told_at_s === null;
+    const chip = !isHere ? [row.status, row.status] : why ? ["failed", "not sampling"] : isSilent ? ["stale", "silent"] : isNew ? ["running", "not heard yet"] : ["online", "online"];
+    setState(find(".state", agent), ...chip);
+    setText(find(".why", agent), !isHere ? "" : why || (isSilent ? `since ${clock(row.told_at_s)}` : ""));
     if (!this.canOperate) {
       setText(where, row.interface ?? "nothing");
       setText(share, row.interface ? percent(row.sampling_ratio) : "–");

@@ -23,7 +23,6 @@ export const connectionChip = (state) => [STATES[state] ?? "unknown", state];
 /** A confidence never rounds up to certainty. */
 export function confidence(value) {
   if (typeof value !== "number") return "–";
-  if (value >= 1) return "100 %";
   if (value > 0.9999) return "> 99.99 %";
   return percent(Math.floor(value * 10000) / 10000);
 }
@@ -44,6 +43,9 @@ export function size(bytes) {
 }
 
 export const count = (value) => (typeof value === "number" ? value.toLocaleString("en") : "–");
+
+/** How many of what: 1 alarm, 2 alarms. */
+export const many = (number, noun) => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
 
 export function coverage(row) {
   const known = [row.coverage_ab, row.coverage_ba].filter((value) => typeof value === "number");
