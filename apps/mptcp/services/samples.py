@@ -152,6 +152,6 @@ def _told_set(observer: Observer, columns: Columns) -> None:
     now = timezone.now()
     if observer.told_at is not None and now - observer.told_at < TOLD_EVERY:
         return
-    told = {name: _first(columns, name) for name in TOLD}
+    told = {name: _first(columns, name) for name in TOLD if name in columns}
     told = {name: value for name, value in told.items() if isinstance(value, int | float | None)}
     Observer.objects.filter(pk=observer.pk).update(told=told, told_at=now)
