@@ -55,7 +55,7 @@ def test_upload_leads_to_the_picture(admin_page: Page, watched: WatchedPage, cap
     expect(page.locator("#verdict .state")).to_have_text("ready", timeout=READ_WITHIN_MS)
     expect(page.get_by_role("heading", level=1)).to_have_text(capture_path.name)
     expect(page.locator("#verdict .verdict-words")).to_contain_text(
-        "1 connections with several subflows, 2 in all"
+        "1 connection with several subflows, 2 in all"
     )
     expect(page.locator("#connections tr")).to_have_count(1)
     picture = page.locator("#picture")
@@ -63,6 +63,9 @@ def test_upload_leads_to_the_picture(admin_page: Page, watched: WatchedPage, cap
     expect(picture.locator(".scatterlayer .trace")).to_have_count(3)
     expect(page.locator("#picture-legend li")).to_have_count(3)
     expect(page.locator("#report")).to_contain_text("pcap")
+    page.get_by_role("button", name="Show more").click()
+    expect(page.locator("#connections tr")).to_have_count(2)
+    expect(page.locator("#more")).to_be_hidden()
 
 
 def test_progress_is_shown_and_garbage_is_told(
@@ -99,6 +102,9 @@ def test_connection_page_reads_in_both_themes_wide_and_narrow(
         watched.log_in("admin", portal.password, then=address)
         page = watched.page
         expect(page.locator("#subflows tr")).to_have_count(3)
+        mark = page.locator("#subflows .series-mark").first.bounding_box()
+        assert mark is not None
+        assert mark["height"] < 20, "the mark of a subflow is as small as its text"
         expect(page.locator("#evidence tr")).to_have_count(2)
         expect(page.locator("#evidence tr").first).to_contain_text("token of a join")
         expect(page.locator("#picture")).to_have_attribute("data-traces", "3")
@@ -182,3 +188,40 @@ def test_viewer_may_look_and_not_decide(read_capture: Page, browser: Browser, po
         watched.open("/mptcp/")
         expect(watched.page.locator("#connections-loading")).to_be_hidden()
         expect(watched.page.get_by_role("link", name="Upload a capture")).to_have_count(0)
+
+
+ROLES_OF_GW_B = """
+from nfvportal.inventory.models import Device
+device = Device.objects.get(name="gw-b")
+device.roles = [*(role for role in device.roles if role != "mptcp.collector"), *{}]
+device.save()
+"""
+
+
+def test_collector_is_told_whom_to_hear_and_says_why_it_does_not(
+    admin_page: Page, watched: WatchedPage, portal: WholePortal
+) -> None:
+    page = admin_page
+    watched.open("/mptcp/")
+    expect(page.locator("#collectors-empty")).to_contain_text(
+        "Give a device with an agent the role mptcp.collector"
+    )
+    portal.manage("shell", "--command", ROLES_OF_GW_B.format('["mptcp.collector"]'))
+    row = page.locator('[data-collector="gw-b"]')
+    expect(row.locator(".state")).to_have_text("hears nobody", timeout=15_000)
+    expect(page.locator("#collectors-empty")).to_be_hidden()
+    watched.expected.append("status of 400")
+    row.get_by_label("networks of gw-b").fill("192.0.2.1, 198.51.100.1/24")
+    row.get_by_role("button", name="Set the collector of gw-b").click()
+    said = page.locator("#collectors-said")
+    expect(said.get_by_role("alert")).to_contain_text("'198.51.100.1/24' is neither")
+    row.get_by_label("networks of gw-b").fill("192.0.2.1, 198.51.100.0/24")
+    press_until_focused(page, row.get_by_label("IPFIX port of gw-b"))
+    page.keyboard.press("Enter")
+    expect(said.get_by_role("status")).to_contain_text("2 exporters")
+    # This agent was started with other roles; who starts it without a list of roles offers all.
+    expect(row.locator(".state")).to_have_text("not listening", timeout=15_000)
+    expect(row.locator(".why")).to_contain_text("this agent offers wan.gateway")
+    assert_fits_and_reads(page, "/mptcp/ with a collector")
+    portal.manage("shell", "--command", ROLES_OF_GW_B.format("[]"))
+    expect(page.locator("#collectors-empty")).to_be_visible(timeout=15_000)
