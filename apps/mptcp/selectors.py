@@ -286,7 +286,9 @@ def collector_list() -> list[CollectorData]:
     """Return every device that can be a collector, whom it is told to hear, and what it last said. Three queries."""
     devices, states = _with_role(COLLECTOR_ROLE)
     # A collector speaks of itself under the first exporter's number.
-    first: dict[int, dict[str, Any]] = {pk: next(iter(row.spec.get("exporters", ())), {}) for pk, row in states.items()}
+    first: dict[int, dict[str, Any]] = {
+        pk: next(iter(row.spec.get("exporters", ())), {}) for pk, row in states.items()
+    }
     told = _told({pk: exporter.get("observer") for pk, exporter in first.items()})
     rows: list[CollectorData] = []
     for device in devices:
