@@ -11,12 +11,14 @@ from xdist.scheduler import LoadScopeScheduling
 settings.register_profile("suite", deadline=None)
 settings.load_profile("suite")
 
-# Whole portals whose traffic is timed, and flows over the loopback: nothing beside them.
+# Whole portals whose traffic is timed, gateways that an ordinary user's lab must not keep from their processor for 30 ms,
+# and flows over the loopback: nothing beside them.
 ALONE = (
     "tests/browser/test_chains_live.py",
     "tests/crash/",
     "tests/lab/traffic/",
     "tests/mptcp/test_in_lab.py",
+    "tests/wan/agent/test_failover_in_lab.py",
 )
 # One portal serves all others of these.
 BROWSER = "tests/browser/"

@@ -28,7 +28,9 @@ def why_not() -> str:
     missing = [name for name in programs if shutil.which(name, path=_PATH) is None]
     if missing:
         return f"no {missing[0]}: install the package openvswitch-switch"
-    return "" if Path("/dev/net/tun").exists() else "Open vSwitch needs /dev/net/tun"
+    if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
+        return "Open vSwitch needs /dev/net/tun, which is not there or not for this user"
+    return ""
 
 
 class OpenVSwitch:
