@@ -11,8 +11,8 @@ from xdist.scheduler import LoadScopeScheduling
 settings.register_profile("suite", deadline=None)
 settings.load_profile("suite")
 
-# Whole portals whose traffic is timed, gateways that an ordinary user's lab must not keep from their processor for 30 ms,
-# and flows over the loopback: nothing beside them.
+# Whole portals whose traffic is timed, gateways that 30 ms without a processor would make fail over (an ordinary user's
+# have no priority), and flows over the loopback: nothing beside them.
 ALONE = (
     "tests/browser/test_chains_live.py",
     "tests/crash/",
