@@ -247,7 +247,9 @@ def measure_memory(subflow_count: int) -> dict[str, Any]:
         machine.step(flood(end - start, 0, start), seconds(0))
     machine.tick(seconds(0))
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    held = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
     return {
+        "held_bytes_after_the_first_sweep": held - before * 1024,
         "bytes": (after - before) * 1024,
         "process_bytes": after * 1024,
         "subflows": machine.counters["subflows"],

@@ -1,6 +1,7 @@
 """The state of an association domain, and the two things that change who belongs together: unite and cut."""
 
 from collections import deque
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,8 @@ from apps.mptcp.engine.hard_links import HardLinks
 from apps.mptcp.engine.subflow_table import SubflowTable
 from apps.mptcp.engine.union_find import Groups, dissolve
 from apps.mptcp.engine.values import AlarmKind, Change, ChangeKind
+
+_NOTED_AT_ONCE: Final = 4096
 
 
 class Domain:
@@ -63,9 +66,11 @@ class Domain:
     def unite_all(self, ends: NDArray[np.int64], at_s: float) -> None:
         """Make one connection of each of many pairs: int64[pairs, 3] of row, row, flip."""
         done = self.groups.unite_all(ends)
-        subflows = self.table.ids[done[:, 2]].tolist()
-        for (kept, gone, _, is_single, turned), subflow in zip(done.tolist(), subflows, strict=True):
-            self._note_united(kept, gone, turned, subflow if is_single else None, at_s)
+        done[:, 2] = self.table.ids[done[:, 2]]
+        # All at once, as Python's numbers, would take more room than their subflows.
+        for start in range(0, len(done), _NOTED_AT_ONCE):
+            for kept, gone, subflow, is_single, turned in done[start : start + _NOTED_AT_ONCE].tolist():
+                self._note_united(kept, gone, turned, subflow if is_single else None, at_s)
 
     def _note_united(self, kept: int, gone: int, turned: int, single: int | None, at_s: float) -> None:
         self.addresses.merge(kept, gone, turned)

@@ -113,19 +113,21 @@ def seek_64(domain: Domain, units: sweep.Units) -> int:
     taken = is_taken == 1
     chosen, ends = chosen[taken], ends[taken]
     ends[:, 2] ^= groups.parity[ends[:, 0]] ^ groups.parity[ends[:, 1]]
-    _join_all(domain, ends, CODE_OF[verdict[chosen]], chance[chosen], gap[chosen], len(units.head))
-    return 2 * len(chosen)
+    _keep_edges(domain, ends, CODE_OF[verdict[chosen]], chance[chosen], gap[chosen], len(units.head))
+    # Room for what is told of joins: a first sweep over a million subflows makes nearly as many.
+    del pairs, verdict, gap, chance, chosen
+    domain.unite_all(ends, domain.now_s)
+    return 2 * len(ends)
 
 
-def _join_all(domain: Domain, ends: NDArray[np.int64], codes: NDArray[np.uint8], chance: NDArray[np.float64],
+def _keep_edges(domain: Domain, ends: NDArray[np.int64], codes: NDArray[np.uint8], chance: NDArray[np.float64],
               gap: NDArray[np.float64], rivals: int) -> None:  # fmt: skip
-    """Keep an edge for each of many pairs of rows, int64[pairs, 3] of row, row, flip, and make them one."""
+    """Keep an edge for each of many pairs of rows, int64[pairs, 3] of row, row, flip."""
     edges = np.zeros(len(ends), EDGE)
     edges["i"], edges["j"], edges["flip"] = ends[:, 0], ends[:, 1], ends[:, 2]
     edges["kind"], edges["gap"], edges["rivals"] = codes, gap, rivals
     edges["false_probability"], edges["at_s"] = np.minimum(1.0, chance * rivals), domain.now_s
     domain.edges.add_many(edges)
-    domain.unite_all(ends, domain.now_s)
 
 
 def seek_32(domain: Domain, units: sweep.Units) -> int:
