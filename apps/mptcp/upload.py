@@ -41,6 +41,14 @@ class CaptureTooLargeError(APIException):
         )
 
 
+class LengthMissingError(APIException):
+    """The file comes in chunks, without its length: what is too long could not be refused unread."""
+
+    status_code = status.HTTP_411_LENGTH_REQUIRED
+    default_code = "length_missing"
+    default_detail = "a capture must come with its length: send Content-Length instead of chunks"
+
+
 class DiskFullError(APIException):
     """There is no room for the file."""
 

@@ -158,6 +158,14 @@ def test_giant_is_refused_before_it_is_read(operator: Client, settings: Any) -> 
     assert list(captures_dir().iterdir()) == []
 
 
+def test_file_in_chunks_is_asked_for_its_length(operator: Client) -> None:
+    answer = operator.generic(
+        "POST", URL, b"", content_type="multipart/form-data; boundary=x", HTTP_TRANSFER_ENCODING="chunked"
+    )
+    assert answer.status_code == 411
+    assert "Content-Length" in answer.json()["detail"]
+
+
 def test_file_beyond_the_limit_is_refused_and_removed(operator: Client, settings: Any) -> None:
     settings.MAX_CAPTURE_BYTES = 1000
     problem = uploaded(operator, capture_of(whole(1)), status=413)

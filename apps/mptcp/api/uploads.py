@@ -22,7 +22,7 @@ from apps.mptcp.api.serializers import CaptureSerializer, CaptureUploadSerialize
 from apps.mptcp.capture_options import CaptureOptions
 from apps.mptcp.models import Capture, CaptureState
 from apps.mptcp.services.captures import capture_create, capture_delete
-from apps.mptcp.upload import CaptureUploadHandler, IncompleteUploadError
+from apps.mptcp.upload import CaptureUploadHandler, IncompleteUploadError, LengthMissingError
 from nfvportal.rest.authentication import BearerAuthentication, SessionScheme, StrictSessionAuthentication
 from nfvportal.rest.strict import check_filters, choice_filter
 from nfvportal.rest.views import ReadViewSet
@@ -80,6 +80,8 @@ class CaptureViewSet(ReadViewSet):
         """Keep a capture and start the job that reads it: ``Location`` is the job's address, ``job`` its id."""
         check_filters(request, (), paged=False)
         assert isinstance(request.user, User)
+        if "HTTP_TRANSFER_ENCODING" in request.META:
+            raise LengthMissingError
         try:
             serializer = CaptureUploadSerializer(data=request.data)
             serializer.is_valid(raise_exception=True)
