@@ -1,7 +1,9 @@
 """Deployments: make before break, safe to repeat, back to the old epoch when a device refuses."""
 
 import threading
+import time
 import uuid
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from apps.chains.services.chains import chain_update
 from apps.chains.services.reconcile import deployments_reconcile, specs_reconcile
 from nfvportal.events.models import Event
 from nfvportal.inventory.models import DesiredState, Device, Interface
+from nfvportal.inventory.services import desired_state_applied
 from nfvportal.jobs import services as jobs
 from nfvportal.jobs.models import Job, JobState
 from nfvportal.jobs.runner import run_job
@@ -299,6 +302,7 @@ class Agents:
         self._thread = threading.Thread(target=self._obey, daemon=True)
         self.refuses = ""
         self.tells = True
+        self.late_s = 0.0  # how long after telling of a switch the classifier says that it applied its state
 
     def __enter__(self) -> "Agents":
         self._thread.start()
@@ -310,26 +314,32 @@ class Agents:
 
     def _obey(self) -> None:
         told: set[tuple[int, int]] = set()
+        silent_until_s = 0.0
         while not self._stop.wait(0.02):
-            for role in ("chains.server", "chains.classifier"):
-                devices_answer(
-                    ok=role != self.refuses, error="no room" if role == self.refuses else "", role=role
-                )
             state = DesiredState.objects.filter(role="chains.classifier").first()
-            paths = {str(path["path"]) for path in state.spec["paths"]} if state and self.tells else set()
-            for path in paths:
-                epoch = state.spec["active"].get(path, 0) if state else 0
-                if (int(path), epoch) not in told:
-                    told.add((int(path), epoch))
-                    agent_event(
-                        "chains.epoch_active",
-                        path=int(path),
-                        epoch=epoch,
-                        held_packets=2,
-                        waited_ms=0.5,
-                        lost=0,
-                    )
+            spec = state.spec if state and self.tells else {"paths": [], "active": {}}
+            switched = {
+                (path["path"], spec["active"].get(str(path["path"]), 0)) for path in spec["paths"]
+            } - told
+            if self.late_s and any(epoch for _, epoch in switched):
+                silent_until_s = time.monotonic() + self.late_s
+            told |= switched
+            for path, epoch in switched:
+                agent_event(
+                    "chains.epoch_active", path=path, epoch=epoch, held_packets=2, waited_ms=0.5, lost=0
+                )
+            self._answer(DesiredState.objects.filter(role="chains.server"))
+            if state is not None and time.monotonic() >= silent_until_s:
+                self._answer([state])  # what was read above: it may have changed since
         connection.close()
+
+    def _answer(self, states: Iterable[DesiredState]) -> None:
+        for state in states:
+            is_refused = state.role == self.refuses
+            desired_state_applied(
+                device_id=state.device_id, role=state.role, revision=state.revision, ok=not is_refused,
+                error="no room" if is_refused else "",
+            )  # fmt: skip
 
 
 @pytest.fixture
@@ -402,6 +412,18 @@ def test_job_fails_with_the_words_of_the_device_that_refused(fabric: Devices) ->
     assert (job.state, row.status) == (JobState.FAILED, DeploymentStatus.FAILED)
     assert "no room" in job.error
     assert spec_of(row.servers[0], "chains.server")["paths"] == []
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("_no_worker")
+def test_answer_that_comes_after_the_event_of_the_switch_is_waited_for(fabric: Devices) -> None:
+    plan = plan_of(runnable())
+    with Agents() as agents:
+        agents.late_s = 0.6
+        assert _run("chains.apply", plan=plan.pk).state == JobState.SUCCEEDED
+    row = Deployment.objects.get()
+    assert row.status == DeploymentStatus.LIVE
+    assert {name: said["ok"] for name, said in row.devices.items()} == dict.fromkeys(row.devices, True)
 
 
 @pytest.mark.django_db(transaction=True)

@@ -6,6 +6,7 @@ Every step looks at the rows first, so a job whose worker was killed goes on whe
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 from apps.chains.models import Chain, Deployment, DeploymentStatus, LatencySample
@@ -17,6 +18,7 @@ from nfvportal.lib.errors import InvalidInputError
 # Devices answer within a second; a server that starts a dozen processes on a busy machine takes some.
 INSTALL_WITHIN_S: Final = 60.0
 SWITCH_WITHIN_S: Final = 30.0
+ANSWER_WITHIN_S: Final = 10.0
 DRAIN_WITHIN_S: Final = 10.0
 POLL_S: Final = 0.2
 TOLD: Final = ("held_packets", "waited_ms", "lost")
@@ -66,6 +68,9 @@ def _carry_through(row: Deployment, job: JobHandle) -> None:
         lambda: None,
         lambda: "the classifier did not say that it switched",
     )
+    # Its event may overtake the devices' answers; who is silent for longer is shown as waiting, but packets flow.
+    with suppress(SilentError):
+        _wait(lambda: deployments.devices_note(row), ANSWER_WITHIN_S, lambda: None, lambda: "")
     job.progress(0.9, "taking the old epoch away")
     deployments.deployment_finish(row, told)
     job.progress(1.0, f"packets take epoch {row.epoch}")
@@ -93,9 +98,8 @@ def remove_run(job: JobHandle) -> dict[str, Any]:
 
 
 def _switched(row: Deployment) -> dict[str, Any] | None:
-    """Return what the classifier told of the switch; ``None`` while it did not, or a device did not answer yet."""
-    if not deployments.devices_note(row):
-        return None
+    """Return what the classifier told of the switch, ``None`` while it did not."""
+    deployments.devices_note(row)
     told = (
         Event.objects.filter(
             type="chains.epoch_active",
