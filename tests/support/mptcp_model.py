@@ -6,7 +6,7 @@ acknowledgements follow the slowest path. Everything is drawn from one generator
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -194,9 +194,9 @@ def _cut(records: PacketRecords, width: int) -> PacketRecords:
     if width == 64:
         return records
     low = np.uint64(0xFFFFFFFF)
-    changed = replace(records, data_ack=records.data_ack & low, has=records.has & ~np.uint32(Has.DATA_ACK_64))
+    changed = records.copy(data_ack=records.data_ack & low, has=records.has & ~np.uint32(Has.DATA_ACK_64))
     if width == 32:
-        changed = replace(changed, dsn=records.dsn & low, has=changed.has & ~np.uint32(Has.DSN_64))
+        changed = changed.copy(dsn=records.dsn & low, has=changed.has & ~np.uint32(Has.DSN_64))
     return changed
 
 

@@ -54,11 +54,11 @@ class Wire:
 
     def records(self) -> PacketRecords:
         """Return the packets as columns, in the order added."""
-        columns: list[Any] = [
-            np.array([packet.get(name, 0) for packet in self.packets], dtype)
+        columns: dict[str, Any] = {
+            name: np.array([packet.get(name, 0) for packet in self.packets], dtype)
             for name, dtype in COLUMNS.items()
-        ]
-        return PacketRecords(*columns)
+        }
+        return PacketRecords.zeros(len(self.packets)).copy(**columns)
 
     def run(self, machine: Associator | None = None) -> Associator:
         """Step all packets at once and tick."""

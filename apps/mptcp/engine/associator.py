@@ -24,7 +24,6 @@ from apps.mptcp.engine.lives import end_and_forget
 from apps.mptcp.engine.records import PacketRecords, address_halves
 from apps.mptcp.engine.snapshot import read, write
 from apps.mptcp.engine.soft_links import sweep_all
-from apps.mptcp.engine.subflow_layout import columns
 from apps.mptcp.engine.values import Change, Connection, FlowKey
 from apps.mptcp.engine.views import connection_list, connection_of
 
@@ -74,11 +73,10 @@ class Associator:
         """
         domain = self.domain
         domain.now_s = max(domain.now_s, now_s)
-        cols = columns(records)
         domain.table.name_observers(records.observer)
         state = np.zeros(kernel.STATE_SIZE, np.int64)
         while state[kernel.NEXT_RECORD] < len(records):
-            self._run(cols, state)
+            self._run(records, state)
             news = (column[: state[kernel.NEWS_COUNT]].tolist() for column in self._news)
             for k, row, why in zip(*news, strict=True):
                 take_news(domain, records, k, row, why)
@@ -86,13 +84,13 @@ class Associator:
                 self._make_room(state)
         return domain.take_changes()
 
-    def _run(self, cols: tuple[NDArray[Any], ...], state: Any) -> None:
+    def _run(self, records: PacketRecords, state: Any) -> None:
         table, now_us = self.domain.table, int(self.now_s * 1e6)
         free = np.array(table.free, np.int32)
         state[kernel.USED], state[kernel.NEXT_ID] = table.used, table.next_id
         state[kernel.FREE_COUNT], state[kernel.SLOTS_TAKEN] = len(free), table.slots_taken
         kernel.run(
-            table.rows, table.slots, free, state, cols, table.observer_bits, *self._seen,
+            table.rows, table.slots, free, state, records.array, table.observer_bits, *self._seen,
             len(table.observers) > 1, int(self.config.forget_s * 1e6), now_us, self.domain.counts, *self._news,
         )  # fmt: skip
         table.used, table.next_id = int(state[kernel.USED]), int(state[kernel.NEXT_ID])

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apps.mptcp.engine import container_kernel as kernel
+from apps.mptcp.engine.frame_kernel import FRAME_FIELDS, LINK
 from apps.mptcp.engine.frames import SUPPORTED_LINKS, FrameDecoder
 from apps.mptcp.engine.pcap_walk import PcapngWalk, PcapWalk, Walk
 from apps.mptcp.engine.records import PacketRecords
@@ -42,7 +43,7 @@ class CaptureDecoder:
     def __init__(self, observer: int = 0) -> None:
         self._observer = observer
         self._frames = FrameDecoder()
-        self._found = np.zeros((kernel.FRAME_FIELDS, _BATCH_FRAMES), np.int64)
+        self._found = np.zeros((_BATCH_FRAMES, FRAME_FIELDS), np.int64)
         self._walk: Walk | None = None
         # A piece behind a record that is not whole: no more than one block, or it would have been skipped.
         self._buffer = np.empty(CHUNK_BYTES + kernel.BLOCK_BYTES_MAX, np.uint8)
@@ -148,7 +149,7 @@ class CaptureDecoder:
         while True:
             reason, count = walk.advance(octets, self._found)
             if count:
-                frames = self._found[:, :count]
+                frames = self._found[:count]
                 self._note(walk, frames)
                 parts.append(self._frames.decode(octets, frames, self._observer))
             # Else a section or interface was read, or the batch is full: there is more here.
@@ -173,9 +174,9 @@ class CaptureDecoder:
         """Count link types."""
         links = walk.links
         if len(links) == 1:
-            self._link_types[next(iter(links))] += frames.shape[1]
+            self._link_types[next(iter(links))] += len(frames)
         else:
-            self._link_types.update(frames[kernel.LINK].tolist())
+            self._link_types.update(frames[:, LINK].tolist())
 
 
 def _walk_by_head(head: bytes) -> Walk | None:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apps.mptcp.engine.compiling import compiled, inlined
+from apps.mptcp.engine.frame_kernel import CAPTURED, LINK, SIZE, START, TIME
 
 Octets = NDArray[np.uint8]
 Integers = NDArray[np.int64]
@@ -26,9 +27,7 @@ WANTS_MORE, WANTS_BLOCK, IS_BROKEN = range(3)
 # Fields of the walk's state.
 POSITION, SKIP, LAST_US, BAD_BLOCK, UNKNOWN_INTERFACE, OTHER_BLOCKS, LOWEST_US, HIGHEST_US = range(8)
 STATE_FIELDS: Final = 8
-# Columns of a found frame and of an interface.
-START, CAPTURED, SIZE, LINK, TIME = range(5)
-FRAME_FIELDS: Final = 5
+# Columns of an interface.
 INTERFACE_LINK, INTERFACE_SNAPLEN, TICK_DIVISOR, TICKS_PER_S, OFFSET_S = range(5)
 INTERFACE_FIELDS: Final = 5
 
@@ -72,7 +71,7 @@ def walk_pcap(
 
     Args:
         header: bytes of a record's header, 16 or 24 (the "modified" format).
-        frames: int64[FRAME_FIELDS, capacity], filled; the walk also stops when it is full.
+        frames: int64[capacity, FRAME_FIELDS], filled; the walk also stops when it is full.
 
     Returns:
         Why it stopped, and how many frames were found.
@@ -81,7 +80,7 @@ def walk_pcap(
     count = 0
     reason = WANTS_MORE
     lowest, highest = state[LOWEST_US], state[HIGHEST_US]
-    while p + header <= b.shape[0] and count < frames.shape[1]:
+    while p + header <= b.shape[0] and count < frames.shape[0]:
         captured = word(b, p + 8, is_little)
         if captured > FRAME_BYTES_MAX:
             state[BAD_BLOCK] += 1
@@ -89,12 +88,12 @@ def walk_pcap(
             break
         if p + header + captured > b.shape[0]:
             break
-        frames[START, count] = p + header
-        frames[CAPTURED, count] = captured
-        frames[SIZE, count] = word(b, p + 12, is_little)
-        frames[LINK, count] = link
+        frames[count, START] = p + header
+        frames[count, CAPTURED] = captured
+        frames[count, SIZE] = word(b, p + 12, is_little)
+        frames[count, LINK] = link
         at_us = word(b, p, is_little) * 1_000_000 + word(b, p + 4, is_little) // ticks_per_us
-        frames[TIME, count] = at_us
+        frames[count, TIME] = at_us
         lowest = min(lowest, at_us)
         highest = max(highest, at_us)
         count += 1
@@ -119,7 +118,7 @@ def packet_block(
     b: Octets, p: int, kind: int, size: int, is_little: bool, interfaces: Integers, known: int,
     frames: Integers, count: int, state: Integers,
 ) -> int:  # fmt: skip
-    """Read one whole block with a packet into column ``count``; return how many frames it gave, 0 or 1."""
+    """Read one whole block with a packet into row ``count``; return how many frames it gave, 0 or 1."""
     data = 12 if kind == SIMPLE else 28
     if size < data + 4:
         state[BAD_BLOCK] += 1
@@ -147,11 +146,11 @@ def packet_block(
     if captured > size - data - 4:
         state[BAD_BLOCK] += 1
         return 0
-    frames[START, count] = p + data
-    frames[CAPTURED, count] = captured
-    frames[SIZE, count] = original
-    frames[LINK, count] = interfaces[interface, INTERFACE_LINK]
-    frames[TIME, count] = state[LAST_US]  # a simple block has no time: that of the packet before
+    frames[count, START] = p + data
+    frames[count, CAPTURED] = captured
+    frames[count, SIZE] = original
+    frames[count, LINK] = interfaces[interface, INTERFACE_LINK]
+    frames[count, TIME] = state[LAST_US]  # a simple block has no time: that of the packet before
     state[LOWEST_US] = min(state[LOWEST_US], state[LAST_US])
     state[HIGHEST_US] = max(state[HIGHEST_US], state[LAST_US])
     return 1
@@ -167,7 +166,7 @@ def walk_pcapng(
 
     Args:
         interfaces: int64[interfaces, INTERFACE_FIELDS], of which ``known`` are described.
-        frames: int64[FRAME_FIELDS, capacity], filled; the walk also stops when it is full.
+        frames: int64[capacity, FRAME_FIELDS], filled; the walk also stops when it is full.
 
     Returns:
         Why it stopped, and how many frames were found.
@@ -175,7 +174,7 @@ def walk_pcapng(
     p = state[POSITION]
     count = 0
     reason = WANTS_MORE
-    while p + 12 <= b.shape[0] and count < frames.shape[1]:
+    while p + 12 <= b.shape[0] and count < frames.shape[0]:
         kind = word(b, p, is_little)
         if kind == SECTION:
             reason = WANTS_BLOCK

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from apps.mptcp.engine.records import COLUMNS, Has, PacketRecords, TcpFlag
+from apps.mptcp.engine.records import Has, PacketRecords, TcpFlag
 from nfvportal.lib.errors import InvalidInputError
 
 DIRECTIONS: Final = ("c2s", "s2c")
@@ -96,25 +96,21 @@ def without_tokens(records: PacketRecords) -> PacketRecords:
     Rows that then say nothing of MPTCP, and are neither FIN nor RST, are dropped too.
     """
     records = records.rows((records.tcp_flags & np.uint8(TcpFlag.SYN)) == 0)
-    columns = {name: getattr(records, name) for name in COLUMNS}
     gone = (records.has & np.uint32(_KEY_BITS)) != 0
-    for name in ("key", "peer_key", "token", "nonce", "version"):
-        columns[name] = np.zeros_like(columns[name])
     had_map = (records.has & np.uint32(Has.CAPABLE_MAP)) != 0
-    columns["ssn"] = np.where(had_map, np.uint32(0), records.ssn)
-    columns["map_bytes"] = np.where(had_map, np.uint16(0), records.map_bytes)
-    columns["has"] = records.has & np.uint32(~int(_KEY_BITS) & 0xFFFFFFFF)
+    for column in (records.key, records.peer_key, records.token, records.nonce, records.version):
+        column[:] = 0
+    records.ssn[had_map] = 0
+    records.map_bytes[had_map] = 0
+    records.has[:] &= np.uint32(~int(_KEY_BITS) & 0xFFFFFFFF)
     is_end = (records.tcp_flags & np.uint8(TcpFlag.FIN | TcpFlag.RST)) != 0
-    return PacketRecords(**columns).rows(~gone | (columns["has"] != 0) | is_end)
+    return records.rows(~gone | (records.has != 0) | is_end)
 
 
 def width32(records: PacketRecords) -> PacketRecords:
     """Cut DSN and DATA_ACK to 32 bits, as a sender without the long form writes them."""
-    columns = {name: getattr(records, name) for name in COLUMNS}
-    columns["dsn"] = records.dsn & _LOW_32
-    columns["data_ack"] = records.data_ack & _LOW_32
-    columns["has"] = records.has & np.uint32(~int(Has.DSN_64 | Has.DATA_ACK_64) & 0xFFFFFFFF)
-    return PacketRecords(**columns)
+    has = records.has & np.uint32(~int(Has.DSN_64 | Has.DATA_ACK_64) & 0xFFFFFFFF)
+    return records.copy(dsn=records.dsn & _LOW_32, data_ack=records.data_ack & _LOW_32, has=has)
 
 
 def fingerprints(records: PacketRecords) -> NDArray[np.uint64]:

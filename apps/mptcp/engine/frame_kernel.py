@@ -7,7 +7,7 @@ Source: RFC 8684 and RFC 6824 section 3 (options), RFC 8200 section 4 (extension
 of libpcap.
 """
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,16 +17,11 @@ from apps.mptcp.engine.records import Has
 
 Octets = NDArray[np.uint8]
 Counts = NDArray[np.int64]
-Wide = NDArray[np.uint64]
-Words = NDArray[np.uint32]
-Halves = NDArray[np.uint16]
-Small = NDArray[np.uint8]
+Row = Any  # a record of ``records.RECORD``
 
-# Rows of the four tables a batch is written to, one per width of number; see ``frames.rows_to_records``.
-AT_US, SRC_HI, SRC_LO, DST_HI, DST_LO, DSN, DATA_ACK, KEY, PEER_KEY, ADDED_HI, ADDED_LO = range(11)
-SEQ, ACK, PAYLOAD, HAS, SSN, TOKEN, NONCE = range(7)
-SRC_PORT, DST_PORT, MAP_BYTES, ADDED_PORT = range(4)
-FLAGS, VERSION, ADDRESS_ID = range(3)
+# Columns of a frame that is to be read.
+START, CAPTURED, SIZE, LINK, TIME = range(5)
+FRAME_FIELDS: Final = 5
 
 # What is counted: all frames, then the good ones, then what was cut off, was broken, or was passed over.
 (
@@ -245,9 +240,7 @@ def tcp_in_ipv6(b: Octets, ip: int, end: int, wire_end: int, counts: Counts) -> 
 
 
 @inlined
-def read_dss(
-    b: Octets, p: int, size: int, has: int, row: int, wide: Wide, words: Words, halves: Halves, counts: Counts
-) -> int:
+def read_dss(b: Octets, p: int, size: int, has: int, row: Row, counts: Counts) -> int:
     """Read a data sequence signal; return the bits it adds to ``has``."""
     if size < 4:
         counts[BAD_MPTCP_OPTION] += 1
@@ -265,23 +258,20 @@ def read_dss(
     added = 0
     p += 4
     if ack_bytes:
-        wide[DATA_ACK, row] = u64(b, p) if ack_bytes == 8 else u32(b, p)
+        row.data_ack = u64(b, p) if ack_bytes == 8 else u32(b, p)
         added |= _DATA_ACK | (_DATA_ACK_64 if ack_bytes == 8 else 0)
         p += ack_bytes
     if dsn_bytes:
-        wide[DSN, row] = u64(b, p) if dsn_bytes == 8 else u32(b, p)
+        row.dsn = u64(b, p) if dsn_bytes == 8 else u32(b, p)
         p += dsn_bytes
-        words[SSN, row] = u32(b, p)
-        halves[MAP_BYTES, row] = u16(b, p + 4)
+        row.ssn = u32(b, p)
+        row.map_bytes = u16(b, p + 4)
         added |= _DSN | (_DSN_64 if dsn_bytes == 8 else 0) | (_DATA_FIN if flags & 16 else 0)
     return added
 
 
 @inlined
-def read_capable(
-    b: Octets, p: int, size: int, flags: int, has: int, row: int,
-    wide: Wide, words: Words, halves: Halves, small: Small, counts: Counts,
-) -> int:  # fmt: skip
+def read_capable(b: Octets, p: int, size: int, flags: int, has: int, row: Row, counts: Counts) -> int:
     """Read MP_CAPABLE; return the bits it adds to ``has``.
 
     Lengths that do not fit the SYN and ACK flags, and two equal keys, come from boxes that mirror unknown options.
@@ -303,30 +293,28 @@ def read_capable(
         counts[OPTION_REPEATED] += 1
         return 0
     if version > 1:
-        small[VERSION, row] = version
+        row.version = version
         return _CAPABLE
     if size >= 20 and u64(b, p + 4) == u64(b, p + 12):
         counts[BAD_MPTCP_OPTION] += 1
         return _MALFORMED
-    small[VERSION, row] = version
+    row.version = version
     added = _CAPABLE
     if size >= 12:
-        wide[KEY, row] = u64(b, p + 4)
+        row.key = u64(b, p + 4)
         added |= _KEY
     if size >= 20:
-        wide[PEER_KEY, row] = u64(b, p + 12)
+        row.peer_key = u64(b, p + 12)
         added |= _PEER_KEY
     if size >= 22:
-        words[SSN, row] = 1
-        halves[MAP_BYTES, row] = u16(b, p + 20)
+        row.ssn = 1
+        row.map_bytes = u16(b, p + 20)
         added |= _CAPABLE_MAP
     return added
 
 
 @inlined
-def read_join(
-    b: Octets, p: int, size: int, flags: int, has: int, row: int, words: Words, small: Small, counts: Counts
-) -> int:
+def read_join(b: Octets, p: int, size: int, flags: int, has: int, row: Row, counts: Counts) -> int:
     """Read MP_JOIN; return the bits it adds to ``has``."""
     is_opening = size == 12 and flags & (_SYN | _ACK) == _SYN
     is_reply = size == 16 and flags & (_SYN | _ACK) == _SYN | _ACK
@@ -339,20 +327,18 @@ def read_join(
         return 0
     if is_third:
         return _JOIN
-    small[ADDRESS_ID, row] = u8(b, p + 3)
+    row.address_id = u8(b, p + 3)
     added = _JOIN | _ADDRESS_ID | (_BACKUP if u8(b, p + 2) & 1 else 0)
     if is_reply:
-        words[NONCE, row] = u32(b, p + 12)
+        row.nonce = u32(b, p + 12)
         return added
-    words[TOKEN, row] = u32(b, p + 4)
-    words[NONCE, row] = u32(b, p + 8)
+    row.token = u32(b, p + 4)
+    row.nonce = u32(b, p + 8)
     return added | _TOKEN
 
 
 @inlined
-def read_add_addr(
-    b: Octets, p: int, size: int, has: int, row: int, wide: Wide, halves: Halves, small: Small, counts: Counts
-) -> int:
+def read_add_addr(b: Octets, p: int, size: int, has: int, row: Row, counts: Counts) -> int:
     """Read ADD_ADDR of either version, with or without port; return the bits it adds to ``has``."""
     low = u8(b, p + 2) & 15
     is_signed = size == 16 or size == 18 or size == 28 or size == 30
@@ -367,21 +353,19 @@ def read_add_addr(
         counts[OPTION_REPEATED] += 1
         return 0
     bare = size - 8 if is_signed else size
-    small[ADDRESS_ID, row] = u8(b, p + 3)
+    row.address_id = u8(b, p + 3)
     if bare <= 10:
-        wide[ADDED_LO, row] = _MAPPED | u32(b, p + 4)
+        row.added_lo = _MAPPED | u32(b, p + 4)
     else:
-        wide[ADDED_HI, row] = u64(b, p + 4)
-        wide[ADDED_LO, row] = u64(b, p + 12)
+        row.added_hi = u64(b, p + 4)
+        row.added_lo = u64(b, p + 12)
     if bare == 10 or bare == 22:
-        halves[ADDED_PORT, row] = u16(b, p + bare - 2)
+        row.added_port = u16(b, p + bare - 2)
     return _ADD_ADDR | _ADDRESS_ID | (_ECHO if is_echo else 0)
 
 
 @inlined
-def read_short(
-    b: Octets, p: int, size: int, subtype: int, has: int, row: int, wide: Wide, small: Small, counts: Counts
-) -> int:
+def read_short(b: Octets, p: int, size: int, subtype: int, has: int, row: Row, counts: Counts) -> int:
     """Read REMOVE_ADDR, MP_PRIO, MP_FAIL, MP_FASTCLOSE or MP_TCPRST; return the bits it adds to ``has``."""
     is_good = (
         (subtype == 4 and size >= 4)
@@ -397,7 +381,7 @@ def read_short(
         counts[OPTION_REPEATED] += 1
         return 0
     if has_address_id:
-        small[ADDRESS_ID, row] = u8(b, p + 3)
+        row.address_id = u8(b, p + 3)
     taken = _ADDRESS_ID if has_address_id else 0
     if subtype == 4:
         return _REMOVE_ADDR | taken
@@ -407,15 +391,12 @@ def read_short(
         return _FAIL
     if subtype == 8:
         return _TCPRST
-    wide[PEER_KEY, row] = u64(b, p + 4)
+    row.peer_key = u64(b, p + 4)
     return _FASTCLOSE | _PEER_KEY
 
 
 @inlined
-def read_mptcp(
-    b: Octets, p: int, size: int, flags: int, has: int, row: int,
-    wide: Wide, words: Words, halves: Halves, small: Small, counts: Counts,
-) -> int:  # fmt: skip
+def read_mptcp(b: Octets, p: int, size: int, flags: int, has: int, row: Row, counts: Counts) -> int:
     """Read one whole option of kind 30; return ``has`` with what it says. Of what comes twice the first counts."""
     has |= _MPTCP
     if size < 3:
@@ -423,24 +404,21 @@ def read_mptcp(
         return has | _MALFORMED
     subtype = u8(b, p + 2) >> 4
     if subtype == 2:
-        return has | read_dss(b, p, size, has, row, wide, words, halves, counts)
+        return has | read_dss(b, p, size, has, row, counts)
     if subtype > 8:
         counts[SUBTYPE_UNKNOWN] += 1
         return has
     if subtype >= 4:
-        return has | read_short(b, p, size, subtype, has, row, wide, small, counts)
+        return has | read_short(b, p, size, subtype, has, row, counts)
     if subtype == 0:
-        return has | read_capable(b, p, size, flags, has, row, wide, words, halves, small, counts)
+        return has | read_capable(b, p, size, flags, has, row, counts)
     if subtype == 1:
-        return has | read_join(b, p, size, flags, has, row, words, small, counts)
-    return has | read_add_addr(b, p, size, has, row, wide, halves, small, counts)
+        return has | read_join(b, p, size, flags, has, row, counts)
+    return has | read_add_addr(b, p, size, has, row, counts)
 
 
 @inlined
-def read_options(
-    b: Octets, p: int, options_end: int, end: int, flags: int, row: int,
-    wide: Wide, words: Words, halves: Halves, small: Small, counts: Counts,
-) -> int:  # fmt: skip
+def read_options(b: Octets, p: int, options_end: int, end: int, flags: int, row: Row, counts: Counts) -> int:
     """Read TCP options up to the header's end or the capture's, whichever is first; return bits of ``has``."""
     has = 0
     # Nearly all packets start with two paddings and a timestamp: one step instead of three.
@@ -464,30 +442,36 @@ def read_options(
             counts[CUT_OPTIONS] += 1
             return has | _TRUNCATED
         if kind == 30:
-            has = read_mptcp(b, p, size, flags, has, row, wide, words, halves, small, counts)
+            has = read_mptcp(b, p, size, flags, has, row, counts)
         p += size
     return has
 
 
 @inlined
-def write_addresses(b: Octets, ip: int, row: int, wide: Wide) -> None:
+def write_addresses(b: Octets, ip: int, row: Row) -> None:
     """Write both addresses of an IP header, IPv4 mapped into IPv6."""
     if u8(b, ip) >> 4 == 4:
-        wide[SRC_LO, row] = _MAPPED | u32(b, ip + 12)
-        wide[DST_LO, row] = _MAPPED | u32(b, ip + 16)
+        row.src_lo = _MAPPED | u32(b, ip + 12)
+        row.dst_lo = _MAPPED | u32(b, ip + 16)
         return
-    wide[SRC_HI, row] = u64(b, ip + 8)
-    wide[SRC_LO, row] = u64(b, ip + 16)
-    wide[DST_HI, row] = u64(b, ip + 24)
-    wide[DST_LO, row] = u64(b, ip + 32)
+    row.src_hi = u64(b, ip + 8)
+    row.src_lo = u64(b, ip + 16)
+    row.dst_hi = u64(b, ip + 24)
+    row.dst_lo = u64(b, ip + 32)
 
 
 @inlined
-def read_frame(
-    b: Octets, start: int, captured: int, size: int, link: int, row: int,
-    wide: Wide, words: Words, halves: Halves, small: Small, counts: Counts,
-) -> bool:  # fmt: skip
-    """Read one frame into a row of zeros; False: it is no row of ours and the tables are as before."""
+def clear(row: Row) -> None:
+    """Write zeros to a row, but for what every row has."""
+    row.src_hi, row.dst_hi = 0, 0
+    row.dsn, row.data_ack, row.ssn, row.map_bytes = 0, 0, 0, 0
+    row.version, row.key, row.peer_key, row.token, row.nonce = 0, 0, 0, 0, 0
+    row.address_id, row.added_hi, row.added_lo, row.added_port = 0, 0, 0, 0
+
+
+@inlined
+def read_frame(b: Octets, start: int, captured: int, size: int, link: int, row: Row, counts: Counts) -> bool:
+    """Read one frame into a row, all but its time and observer; False: it is no row of ours."""
     counts[FRAMES] += 1
     end = start + captured
     ip = ip_in_frame(b, start, end, link, counts)
@@ -516,31 +500,32 @@ def read_frame(
         return False
     counts[TCP_PACKETS] += 1
     flags = u8(b, tcp + 13)
-    has = read_options(b, tcp + 20, tcp + header, end, flags, row, wide, words, halves, small, counts)
+    clear(row)
+    has = read_options(b, tcp + 20, tcp + header, end, flags, row, counts)
     if has & _MPTCP:
         counts[MPTCP_PACKETS] += 1
     elif not flags & (_SYN | _FIN | _RST):
         return False
-    write_addresses(b, ip, row, wide)
-    halves[SRC_PORT, row] = u16(b, tcp)
-    halves[DST_PORT, row] = u16(b, tcp + 2)
-    words[SEQ, row] = u32(b, tcp + 4)
-    words[ACK, row] = u32(b, tcp + 8)
-    words[PAYLOAD, row] = packet_end - tcp - header
-    words[HAS, row] = has & _KEPT
-    small[FLAGS, row] = flags
+    write_addresses(b, ip, row)
+    row.src_port = u16(b, tcp)
+    row.dst_port = u16(b, tcp + 2)
+    row.seq = u32(b, tcp + 4)
+    row.ack = u32(b, tcp + 8)
+    row.payload_bytes = packet_end - tcp - header
+    row.has = has & _KEPT
+    row.tcp_flags = flags
     return True
 
 
 @compiled
-def read_frames(
-    b: Octets, starts: Counts, captured: Counts, sizes: Counts, links: Counts, at_us: Counts,
-    wide: Wide, words: Words, halves: Halves, small: Small, counts: Counts,
-) -> int:  # fmt: skip
-    """Read frames, in order, into tables of zeros with a column per frame at least; return how many rows there are."""
-    row = 0
-    for i in range(starts.shape[0]):
-        if read_frame(b, starts[i], captured[i], sizes[i], links[i], row, wide, words, halves, small, counts):
-            wide[AT_US, row] = at_us[i]
-            row += 1
-    return row
+def read_frames(b: Octets, frames: Counts, observer: int, rows: Any, counts: Counts) -> int:
+    """Read frames, int64[frames, FRAME_FIELDS], in order; return how many of ``rows``, one per frame, they fill."""
+    found = 0
+    for i in range(frames.shape[0]):
+        row = rows[found]
+        captured, size, link = frames[i, CAPTURED], frames[i, SIZE], frames[i, LINK]
+        if read_frame(b, frames[i, START], captured, size, link, row, counts):
+            row.at_us = frames[i, TIME]
+            row.observer = observer
+            found += 1
+    return found

@@ -85,7 +85,7 @@ class IpfixDecoder:
             return PacketRecords.zeros(0)
         self._links.update(found.links)
         table = found.table()
-        low, high = int(table[4].min()), int(table[4].max())
+        low, high = int(table[:, kernel.TIME].min()), int(table[:, kernel.TIME].max())
         self._span = (
             (low, high) if self._span is None else (min(self._span[0], low), max(self._span[1], high))
         )

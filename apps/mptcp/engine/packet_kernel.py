@@ -17,7 +17,6 @@ from apps.mptcp.engine.compiling import compiled, inlined
 from apps.mptcp.engine.records import Has, TcpFlag
 
 Rows = NDArray[Any]
-Packet = layout.Packet
 
 # Why a packet is news, bit by bit.
 NEWS_SUBFLOW, NEWS_KEY, NEWS_JOIN, NEWS_CLOSED, NEWS_DATA_FIN, NEWS_ADDRESS, NEWS_FASTCLOSE, NEWS_OF_B = (
@@ -452,23 +451,14 @@ def find_or_make(rows: Rows, slots: Any, free: Any, state: Any, packet: Any, sid
     return -3 - made
 
 
-@inlined
-def packet_of(cols: Any, k: Any) -> Any:
-    """Return a packet's columns under their names, so that the functions above take one argument."""
-    return Packet(
-        cols[0][k], cols[1][k], cols[2][k], cols[3][k], cols[4][k], cols[5][k], cols[6][k], cols[7][k], cols[8][k],
-        cols[9][k], cols[10][k], cols[11][k], cols[12][k], cols[13][k], cols[14][k], cols[15][k], cols[16][k],
-    )  # fmt: skip
-
-
 @compiled
-def run(rows: Rows, slots: Any, free: Any, state: Any, cols: Any, bits: Any, seen: Any, seen_by: Any,
+def run(rows: Rows, slots: Any, free: Any, state: Any, packets: Rows, bits: Any, seen: Any, seen_by: Any,
         seen_us: Any, is_deduped: bool, idle_us: int, now_us: int, counts: Any,
         news_record: Any, news_row: Any, news_why: Any) -> None:  # fmt: skip
     """Take packets from ``state[NEXT_RECORD]`` on until all are done, the table is full, or slots or news run out."""
     k, found = state[NEXT_RECORD], 0
-    while k < len(cols[0]) and state[SLOTS_TAKEN] * 2 < len(slots) and found < len(news_record):
-        packet = packet_of(cols, np.uint64(k))  # unsigned: no look at whether it is negative
+    while k < len(packets) and state[SLOTS_TAKEN] * 2 < len(slots) and found < len(news_record):
+        packet = packets[np.uint64(k)]  # unsigned: no look at whether it is negative
         side = 0 if is_lower_first(packet) else 1
         ends = ends_of(packet, side)
         hashed = flow_hash(ends[0], ends[1], ends[2], ends[3], ends[4])

@@ -50,11 +50,11 @@ def text_to_records(text: object, count: object) -> PacketRecords:
         raise InvalidInputError("records", "must be deflated columns in base64") from error
     if len(plain) != size:
         raise InvalidInputError("records", f"must hold {count} records of {RECORD_BYTES} bytes")
-    columns, at = [], 0
+    records, at = PacketRecords.zeros(count), 0
     for name, kind in _WIRE.items():
-        columns.append(np.frombuffer(plain, kind, count, at).astype(COLUMNS[name]))
+        records.array[name] = np.frombuffer(plain, kind, count, at)
         at += count * kind.itemsize
-    return PacketRecords(*columns)
+    return records
 
 
 def records_to_columns(records: PacketRecords) -> dict[str, list[object]]:

@@ -5,12 +5,10 @@ per number space an unwrapped range, a ring of (time, highest number so far) and
 bytes each, so 10^6 subflows take 0.6 GB.
 """
 
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-
-from apps.mptcp.engine.records import COLUMNS, PacketRecords
 
 RING: Final = 8
 
@@ -85,30 +83,3 @@ Record = NDArray[Any]  # one row of the table
 EMPTY: Final = -1
 DELETED: Final = -2
 OBSERVERS_MAX: Final = 64
-
-
-class Packet(NamedTuple):
-    """What the loop over packets reads of one: columns of ``PacketRecords``."""
-
-    at_us: Any
-    src_hi: Any
-    src_lo: Any
-    dst_hi: Any
-    dst_lo: Any
-    dsn: Any
-    data_ack: Any
-    seq: Any
-    ack: Any
-    payload_bytes: Any
-    has: Any
-    ssn: Any
-    observer: Any
-    src_port: Any
-    dst_port: Any
-    map_bytes: Any
-    tcp_flags: Any
-
-
-def columns(records: PacketRecords) -> tuple[NDArray[Any], ...]:
-    """Return the columns of ``Packet``, each contiguous, of the dtype that records promise."""
-    return tuple(np.ascontiguousarray(getattr(records, name), COLUMNS[name]) for name in Packet._fields)

@@ -23,10 +23,10 @@ def decode_frames(frames: Iterable[Frame]) -> tuple[list[Row], FrameDecoder]:
     """Return the fast decoder's rows of some frames, all in one buffer with other bytes between them."""
     listed = list(frames)
     data = b"".join(b"\xee" * 3 + frame.data for frame in listed) + b"\x1e" * 64
-    table = np.zeros((5, len(listed)), np.int64)
+    table = np.zeros((len(listed), 5), np.int64)
     position = 0
     for index, frame in enumerate(listed):
-        table[:, index] = position + 3, len(frame.data), frame.wire, frame.link, frame.at_us
+        table[index] = position + 3, len(frame.data), frame.wire, frame.link, frame.at_us
         position += 3 + len(frame.data)
     decoder = FrameDecoder()
     observer = listed[0].observer if listed else 0

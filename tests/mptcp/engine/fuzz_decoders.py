@@ -12,6 +12,8 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import numpy as np
+
 Target = Callable[[bytes], None]
 
 
@@ -123,7 +125,9 @@ def fuzz(name: str, arguments: list[str]) -> None:
     import atheris
 
     with atheris.instrument_imports(include=["apps.mptcp.engine"]):
-        from apps.mptcp.engine import capture, ipfix, sflow  # noqa: F401  # imported here to be instrumented
+        from apps.mptcp.engine import capture, frames, ipfix, sflow  # noqa: F401  # to be instrumented
+    # Python reaches a record's fields by dot only in arrays of this type.
+    frames.RECORD = np.dtype((np.record, frames.RECORD))  # type: ignore[misc]
     atheris.Setup([name, *arguments], TARGETS[name])
     atheris.Fuzz()
 

@@ -1,7 +1,5 @@
 """What must not matter: the order of subflows' packets, where steps are cut, second observers, where numbers begin."""
 
-from dataclasses import replace
-
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -78,7 +76,7 @@ def test_where_steps_are_cut(world: World, cuts: list[float]) -> None:
 @given(worlds)
 def test_a_second_observer_of_the_same_packets(world: World) -> None:
     def doubled(part: PacketRecords) -> list[PacketRecords]:
-        other = replace(part, observer=np.full(len(part), 3, np.uint16), at_us=part.at_us + 700)
+        other = part.copy(observer=np.full(len(part), 3, np.uint16), at_us=part.at_us + 700)
         both = PacketRecords.joined([part, other])
         return [both.rows(np.argsort(both.at_us, kind="stable"))]
 
@@ -93,7 +91,7 @@ def test_a_second_observer_of_the_same_packets(world: World) -> None:
 def test_where_numbers_begin(world: World, shift: int) -> None:
     """Keys tell where numbers begin, so they are left out."""
     keyless = ~np.uint32(Has.KEY | Has.PEER_KEY | Has.CAPABLE_MAP)
-    plain = replace(world.records, has=world.records.has & keyless)
+    plain = world.records.copy(has=world.records.has & keyless)
 
     def moved(values: np.ndarray, is_known: np.ndarray, is_wide: np.ndarray) -> np.ndarray:
         added = values + np.uint64(shift)
@@ -102,7 +100,7 @@ def test_where_numbers_begin(world: World, shift: int) -> None:
     has = plain.has
     dsn = moved(plain.dsn, has & np.uint32(Has.DSN) != 0, has & np.uint32(Has.DSN_64) != 0)
     ack = moved(plain.data_ack, has & np.uint32(Has.DATA_ACK) != 0, has & np.uint32(Has.DATA_ACK_64) != 0)
-    shifted = replace(plain, dsn=dsn, data_ack=ack)
+    shifted = plain.copy(dsn=dsn, data_ack=ack)
     there = drive(World(shifted, world.connection_of))
     assert partition(there) == partition(drive(World(plain, world.connection_of)))
 

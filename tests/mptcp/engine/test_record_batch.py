@@ -25,11 +25,11 @@ from nfvportal.lib.errors import InvalidInputError
 def random_records(count: int, seed: int) -> PacketRecords:
     """Return records whose columns are random bits."""
     rng = np.random.default_rng(seed)
-    columns = []
-    for dtype in COLUMNS.values():
-        size = count * np.dtype(dtype).itemsize
-        columns.append(np.frombuffer(rng.bytes(size), dtype).copy())
-    return PacketRecords(*columns)
+    columns = {
+        name: np.frombuffer(rng.bytes(count * np.dtype(dtype).itemsize), dtype)
+        for name, dtype in COLUMNS.items()
+    }
+    return PacketRecords.zeros(count).copy(**columns)
 
 
 @given(st.integers(0, BATCH_RECORDS_MAX), st.integers(0, 1000))
