@@ -6,17 +6,12 @@ Address = tuple[int, int]  # halves, as in records
 
 
 class Addresses:
-    """Address IDs of connections' sides, and of the ends of joined subflows."""
+    """Address IDs that connections' sides announced; those of the ends of joined subflows are in their rows."""
 
     def __init__(self) -> None:
         self.announced: dict[
             tuple[int, int], dict[int, tuple[Address, int]]
         ] = {}  # (connection, side) -> id -> end
-        self.joined: dict[tuple[int, int], int] = {}  # (row, side) -> address ID
-
-    def join(self, row: int, side: int, address_id: int) -> None:
-        """Note the address ID that one end of a subflow gave in MP_JOIN."""
-        self.joined[row, side] = address_id
 
     def announce(
         self, connection: int, side: int, address_id: int, address: Address, port: int
@@ -52,23 +47,16 @@ class Addresses:
 
     def as_json(self) -> list[Any]:
         """Return everything as plain lists."""
-        announced = [
+        return [
             [connection, side, address_id, *address, port]
             for (connection, side), told in self.announced.items()
             for address_id, (address, port) in told.items()
         ]
-        return [announced, [[row, side, number] for (row, side), number in self.joined.items()]]
 
     def read_json(self, data: list[Any]) -> None:
         """Take what ``as_json`` wrote."""
-        for connection, side, address_id, high, low, port in data[0]:
+        for connection, side, address_id, high, low, port in data:
             self.announced.setdefault((connection, side), {})[address_id] = ((high, low), port)
-        self.joined = {(row, side): number for row, side, number in data[1]}
-
-    def forget_row(self, row: int) -> None:
-        """Drop what is known of a subflow's ends."""
-        self.joined.pop((row, 0), None)
-        self.joined.pop((row, 1), None)
 
     def forget_connection(self, connection: int) -> None:
         """Drop what a connection announced."""

@@ -77,9 +77,7 @@ class Associator:
         state = np.zeros(kernel.STATE_SIZE, np.int64)
         while state[kernel.NEXT_RECORD] < len(records):
             self._run(records, state)
-            news = (column[: state[kernel.NEWS_COUNT]].tolist() for column in self._news)
-            for k, row, why in zip(*news, strict=True):
-                take_news(domain, records, k, row, why)
+            take_news(domain, records, self._news, int(state[kernel.NEWS_COUNT]))
             if state[kernel.NEXT_RECORD] < len(records):
                 self._make_room(state)
         return domain.take_changes()

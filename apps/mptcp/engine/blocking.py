@@ -1,6 +1,11 @@
 """Which addresses are one host, as far as was told: siblings mostly share a host on either side."""
 
-from typing import Final
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apps.mptcp.engine.kinship_kernel import ALIAS, put_alias
 
 Address = tuple[int, int]  # halves, as in records
 ALIASES_MAX: Final = 64
@@ -10,11 +15,13 @@ class Hosts:
     """Groups of addresses that ADD_ADDR or hard evidence put on one host.
 
     A group takes at most 64 addresses: a private address announced by many hosts must not make them all one.
+    ``aliases`` says the same as ``group_of`` to compiled functions.
     """
 
     def __init__(self) -> None:
         self.group_of: dict[Address, Address] = {}
         self.groups: dict[Address, list[Address]] = {}
+        self.aliases: NDArray[Any] = np.zeros(64, ALIAS)
 
     def name(self, address: Address) -> Address:
         """Return the address that stands for the host."""
@@ -31,18 +38,12 @@ class Hosts:
         self.groups.pop(gone, None)
         self.groups[kept] = merged
         self.group_of.update((address, kept) for address in merged)
+        self._note(merged)
         return True
 
-    def share(self, ends: tuple[Address, Address], others: tuple[Address, Address]) -> bool:
-        """Return whether two subflows have a host in common."""
-        name = self.group_of.get
-        names = [name(end, end) for end in others]
-        return name(ends[0], ends[0]) in names or name(ends[1], ends[1]) in names
-
-    def forget_all_but(self, used: set[Address]) -> None:
-        """Drop groups none of whose addresses is in use."""
-        for kept, group in list(self.groups.items()):
-            if used.isdisjoint(group):
-                del self.groups[kept]
-                for address in group:
-                    del self.group_of[address]
+    def _note(self, addresses: list[Address]) -> None:
+        if 2 * len(self.group_of) >= len(self.aliases):
+            self.aliases = np.zeros(4 * len(self.aliases), ALIAS)
+            addresses = list(self.group_of)
+        for address in addresses:
+            put_alias(self.aliases, *np.array((*address, *self.group_of[address]), np.uint64))

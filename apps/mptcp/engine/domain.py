@@ -6,6 +6,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from apps.mptcp.engine import kinship_kernel as kinship
 from apps.mptcp.engine import packet_kernel as kernel
 from apps.mptcp.engine.addresses import Addresses
 from apps.mptcp.engine.alarms import JoinWatch
@@ -15,7 +16,7 @@ from apps.mptcp.engine.config import AssociatorConfig
 from apps.mptcp.engine.evidence import FIRST_SOFT, Edges
 from apps.mptcp.engine.hard_links import HardLinks
 from apps.mptcp.engine.subflow_table import SubflowTable
-from apps.mptcp.engine.union_find import Groups, dissolve
+from apps.mptcp.engine.union_find import Groups
 from apps.mptcp.engine.values import AlarmKind, Change, ChangeKind
 
 _NOTED_AT_ONCE: Final = 4096
@@ -31,7 +32,7 @@ class Domain:
         self.groups.grow(len(self.table.rows))
         self.edges = Edges()
         self.hosts = Hosts()
-        self.hard = HardLinks(self.table, self.groups, self.hosts)
+        self.hard = HardLinks(self.table, self.groups, self.edges, self.hosts)
         self.counts: NDArray[np.int64] = np.zeros(len(kernel.COUNT_NAMES), np.int64)
         self.addresses = Addresses()
         self.joins = JoinWatch(config.window_s, config.join_flood_count)
@@ -46,12 +47,23 @@ class Domain:
         changes, self.changes = tuple(self.changes), []
         return changes
 
-    def add_subflow(self, row: int, at_s: float) -> None:
-        """Let a new subflow be a connection of its own."""
-        subflow = self.table.ids.item(row)
-        self.groups.grow(len(self.table.rows))
-        self.groups.add(row, subflow)
-        self.changes.append(Change(ChangeKind.CONNECTION_FOUND, at_s, subflow, subflow=subflow))
+    def tell_notes(self) -> None:
+        """Let ``changes`` have what compiled functions noted."""
+        for kind, at_us, connection, other, subflow, turned in self.hard.take_notes():
+            at_s = at_us / 1e6
+            if kind == kinship.UNITED:
+                self._note_united(connection, other, turned, subflow if subflow >= 0 else None, at_s)
+            elif kind == kinship.KEY_CHANGED:
+                words = f"{'MP_CAPABLE' if turned else 'MP_FASTCLOSE'} carries another key than the handshake"
+                alarm = AlarmKind.KEY_CHANGE
+                self.changes.append(
+                    Change(
+                        ChangeKind.ALARM, self.now_s, connection, subflow=subflow, alarm=alarm, words=words
+                    )
+                )
+            else:
+                what = ChangeKind.CONNECTION_FOUND if kind == kinship.FOUND else ChangeKind.SUBFLOW_LEFT
+                self.changes.append(Change(what, at_s, connection, subflow=subflow))
 
     def unite(self, i: int, j: int, flip: int, at_s: float) -> None:
         """Make one connection of two; the older one's id stays."""
@@ -116,7 +128,7 @@ class Domain:
     def regroup(self, members: list[int], label: int) -> None:
         """Form the connections of some rows anew from their live edges."""
         groups, ids = self.groups, self.table.ids
-        dissolve(groups.label, groups.following, groups.parity, ids, np.array(members, np.int32))
+        kinship.dissolve(groups.label, groups.following, groups.parity, ids, np.array(members, np.int32))
         for index in self.edges.of_rows(members).tolist():
             edge = self.edges.all[index]
             groups.unite(int(edge["i"]), int(edge["j"]), int(edge["flip"]))

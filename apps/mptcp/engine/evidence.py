@@ -43,21 +43,23 @@ class Edges:
     def add(self, i: int, j: int, flip: int, kind: EvidenceKind, false_probability: float, at_s: float, *,
             number: int = 0, gap: tuple[float, float] = (np.nan, np.nan), rivals: float = 1.0) -> int:  # fmt: skip
         """Keep an edge; returns its index."""
-        if self.count == len(self.all):
-            self.all.resize(self.count + self.count // 2, refcheck=False)
+        self.make_room(1)
         chance = min(1.0, false_probability)
         # All fields at once, in their order: a third of the time that one by one takes.
         self.all[self.count] = (i, j, at_s, chance, gap, number, rivals, flip, CODE[kind], 0, 0, 0)
         self.count += 1
         return self.count - 1
 
+    def make_room(self, count: int) -> None:
+        """See to it that so many more fit."""
+        if self.count + count > len(self.all):
+            self.all.resize(self.count + max(count, self.count // 2), refcheck=False)
+
     def add_many(self, edges: NDArray[Any]) -> None:
         """Keep edges whose fields are filled in."""
-        wanted = self.count + len(edges)
-        if wanted > len(self.all):
-            self.all.resize(max(wanted, len(self.all) + len(self.all) // 2), refcheck=False)
-        self.all[self.count : wanted] = edges
-        self.count = wanted
+        self.make_room(len(edges))
+        self.all[self.count : self.count + len(edges)] = edges
+        self.count += len(edges)
 
     def inherit(self, edge: Any, i: int, j: int, flip: int) -> None:
         """Keep a copy of an edge between two rows that were joined through one that is gone."""

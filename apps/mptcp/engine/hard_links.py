@@ -1,49 +1,24 @@
-"""Hard evidence T1 to T4: tokens, keys, initial numbers, DATA_FIN; and what the handshake tells of addresses.
-
-Rare packets only (handshakes, joins, ends), one at a time. Whoever carries a token, key or DATA_FIN is a *holder*
-(row, side); a second holder of the same one gives a link.
+"""Hard evidence T1 to T4: tokens, keys, initial numbers, DATA_FIN, held in compiled tables.
 
 Source: RFC 8684 sections 3.1, 3.2 and RFC 6824 (version 0 uses SHA-1); brief, tests T1, T2, T4.
 """
 
 import hashlib
-from collections import defaultdict
 from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from apps.mptcp.engine import packet_kernel as kernel
+from apps.mptcp.engine import kinship_kernel as kernel
+from apps.mptcp.engine import names_kernel, packet_kernel
 from apps.mptcp.engine import subflow_layout as layout
-from apps.mptcp.engine.blocking import Address, Hosts
+from apps.mptcp.engine.blocking import Hosts
+from apps.mptcp.engine.evidence import Edges
 from apps.mptcp.engine.subflow_table import SubflowTable
 from apps.mptcp.engine.union_find import Groups
-from apps.mptcp.engine.values import EvidenceKind
 
-HOLDERS_TRIED: Final = 64
-TOKENS_UNSHARED_MAX: Final = (
-    400_000  # beyond, a token between strangers is no proof: 1e-4 that it is by chance
-)
-FINS_32_MAX: Final = 4_000
-
-
-class Holder(NamedTuple):
-    """The key named belongs to side ``side`` of a row; ``key`` is 0 where only its token is known."""
-
-    row: int
-    side: int
-    key: int
-
-
-class Link(NamedTuple):
-    """Hard evidence that two rows are siblings; ``flip``: side a of one is side b of the other."""
-
-    i: int
-    j: int
-    flip: int
-    kind: EvidenceKind
-    false_probability: float
-    number: int
+NOTES_MAX: Final = 4096
 
 
 @lru_cache(maxsize=65_536)
@@ -60,120 +35,102 @@ def derive(key: int, version: int) -> tuple[int, int]:
 
 
 class HardLinks:
-    """Holders of tokens, keys and DATA_FIN numbers among the subflows of a table."""
+    """Holders of tokens, keys and DATA_FIN numbers among the subflows of a table, and what they tell.
 
-    def __init__(self, table: SubflowTable, groups: Groups, hosts: Hosts) -> None:
+    A holder takes 40 bytes. ``notes`` are what happened to connections since they were last read.
+    """
+
+    def __init__(self, table: SubflowTable, groups: Groups, edges: Edges, hosts: Hosts) -> None:
         self._table = table
         self._groups = groups
-        self.hosts = hosts
-        self._ends: dict[int, tuple[Address, Address]] = {}
-        self.tokens: dict[int, list[Holder]] = {}
-        self.keys: dict[int, list[Holder]] = {}
-        self.fins: dict[tuple[int, int], list[Holder]] = {}  # (width, number)
-        self.names_of: dict[int, list[tuple[str, Any, int]]] = defaultdict(list)  # row -> (map, name, side)
+        self._edges = edges
+        self._hosts = hosts
+        self.holders: NDArray[Any] = np.zeros(256, names_kernel.HOLDER)
+        self.of_row: NDArray[np.int32] = np.full(0, -1, np.int32)  # the first holder in each row
+        self.counts: NDArray[np.int64] = np.zeros(names_kernel.NAME_COUNTS, np.int64)
+        self.counts[names_kernel.FREE_FIRST] = -1
+        self._slots: NDArray[np.int32] = np.full(1024, layout.EMPTY, np.int32)
+        self._notes = np.empty((NOTES_MAX, kernel.NOTE_FIELDS), np.int64)
+        self._written = np.zeros(2, np.int64)
+        self._derived = np.zeros((0, 2, 2, 2), np.uint64)
 
-    def key_seen(self, row: int, side: int, key: int, at_us: int, is_handshake: bool) -> list[Link]:
-        """Take the key of one side of a subflow; returns links. A key that differs from an earlier one is not taken."""
-        table = self._table
-        flags = table.flags.item(row)
-        if key == 0 or flags & layout.MIRRORED or flags & layout.KEY_A << side:
-            return []
-        if flags & layout.KEY_A << (1 - side) and table.keys.item(row, 1 - side) == key:
-            table.flags[row] = flags | layout.MIRRORED
-            self.forget(row, None, 0)
-            kernel.drop_starts(table.rows, row)
-            return []
-        table.keys[row, side] = key
-        table.flags[row] = flags | layout.KEY_A << side
-        versions = (0,) if flags & layout.VERSION_0 else (1,) if flags & layout.VERSION_1 else (1, 0)
-        holder = Holder(row, side, key)
-        links = []
-        other = self._meet("keys", key, holder)
-        if other is not None:
-            links.append(Link(row, other.row, side ^ other.side, EvidenceKind.KEY, 2.0**-64, key))
-        for version in versions:
-            token, idsn = derive(key, version)
-            if len(versions) == 1:
-                kernel.set_start(table.rows, row, side, np.uint64(idsn), at_us, is_handshake)
-            links += self._token(holder, token)
-        return links
+    def take_news(self, packets: NDArray[Any], news: tuple[NDArray[Any], ...], start: int, count: int) -> int:
+        """Judge news from ``start`` on; returns how many are taken, see ``kinship_kernel.judge``."""
+        if not start:
+            self._derive(packets, news, count)
+        self.make_room()
+        names = (self._slots, self.holders, self.of_row, self.counts)
+        told = (self._edges.all, self._notes, self._written)
+        self._written[kernel.EDGES] = self._edges.count
+        taken = kernel.judge(
+            self._table.rows, self._groups.circles, names, self._hosts.aliases, told, packets, news, self._derived,
+            start, count,
+        )  # fmt: skip
+        self._edges.count = int(self._written[kernel.EDGES])
+        return taken
 
-    def join_seen(self, row: int, side: int, token: int) -> list[Link]:
-        """Take the token of a joining SYN sent by ``side``: it names the key of the other side."""
-        return self._token(Holder(row, 1 - side, 0), token)
+    def _derive(self, packets: NDArray[Any], news: tuple[NDArray[Any], ...], count: int) -> None:
+        """Compute what follows from the keys among news."""
+        record, _, why = news
+        keyed = np.flatnonzero((why[:count] & packet_kernel.NEWS_KEY) != 0)
+        if not len(keyed):
+            return
+        if count > len(self._derived):
+            self._derived = np.zeros((len(why), 2, 2, 2), np.uint64)
+        told = packets[record[keyed]]
+        found = [
+            [[derive(key, version) for version in range(2)] for key in keys]
+            for keys in zip(told["key"].tolist(), told["peer_key"].tolist(), strict=True)
+        ]
+        self._derived[keyed] = np.array(found, np.uint64)
 
-    def fin_seen(self, row: int, side: int) -> list[Link]:
-        """Take the DATA_FIN that ``side`` sent."""
-        number, is_64 = self._table.fins.item(row, side), self._table.widths.item(row, side)
-        low = number & 0xFFFFFFFF
-        holder = Holder(row, side, 0)
-        links = []
-        wide = self._meet("fins", (64, number), holder) if is_64 else None
-        if wide is not None:
-            links.append(Link(row, wide.row, side ^ wide.side, EvidenceKind.DATA_FIN, 2.0**-64, number))
-        other = self._meet("fins", (32, low), holder)
-        if other is None or len(self.fins) > FINS_32_MAX or (wide is not None and wide.row == other.row):
-            return links
-        if not (is_64 and self._table.widths.item(other.row, other.side)) and self._share(row, other.row):
-            links.append(Link(row, other.row, side ^ other.side, EvidenceKind.DATA_FIN, 2.0**-32, low))
-        return links
+    def make_room(self) -> None:
+        """Make room for what one packet can add at least, but for notes: those are for the caller to read."""
+        self._edges.make_room(kernel.ROOM)
+        self.grow(len(self._table.rows))
+        used = int(self.counts[names_kernel.HOLDERS_USED])
+        if used + kernel.ROOM > len(self.holders):
+            self.holders.resize(len(self.holders) + max(256, len(self.holders) // 2), refcheck=False)
+        if (int(self.counts[names_kernel.SLOTS_TAKEN]) + kernel.ROOM) * 2 > len(self._slots):
+            self.rehash()
 
-    def _token(self, holder: Holder, token: int) -> list[Link]:
-        links = []
-        label = self._groups.label
-        met = {label.item(holder.row)}
-        for other in self.tokens.get(token, ())[:HOLDERS_TRIED]:
-            theirs = label.item(other.row)
-            if theirs in met or (holder.key and other.key):
-                continue  # two keys with one token are told apart by the keys
-            is_near = self._share(holder.row, other.row)
-            if is_near or len(self.tokens) <= TOKENS_UNSHARED_MAX:
-                chance = 2.0**-32 * (1 if is_near else max(1, len(self.tokens)))
-                flip = holder.side ^ other.side
-                links.append(Link(holder.row, other.row, flip, EvidenceKind.TOKEN, chance, token))
-                met.add(theirs)
-        self.hold("tokens", token, holder)
-        return links
+    def grow(self, size: int) -> None:
+        """Make room for ``size`` rows."""
+        self._groups.grow(size)
+        before = len(self.of_row)
+        if size > before:
+            self.of_row.resize(size, refcheck=False)
+            self.of_row[before:] = -1
 
-    def _meet(self, map_name: str, name: Any, holder: Holder) -> Holder | None:
-        """Hold a name; returns the first of the other rows that hold it, as far as is looked."""
-        table: dict[Any, list[Holder]] = getattr(self, map_name)
-        first = None
-        for other in table.get(name, ())[:HOLDERS_TRIED]:
-            if other.row != holder.row:
-                first = other
-                break
-        self.hold(map_name, name, holder)
-        return first
+    def rehash(self) -> None:
+        """Make the hash anew, four slots per name, without the marks of those that are gone."""
+        size = 1024
+        while size < 4 * (int(self.counts[: names_kernel.KINDS].sum()) + kernel.ROOM):
+            size *= 2
+        self._slots = np.full(size, layout.EMPTY, np.int32)
+        used = int(self.counts[names_kernel.HOLDERS_USED])
+        self.counts[names_kernel.SLOTS_TAKEN] = names_kernel.rehash_names(self._slots, self.holders, used)
 
-    def hold(self, map_name: str, name: Any, holder: Holder) -> None:
-        """Let a row's side hold a token, key or DATA_FIN number."""
-        table: dict[Any, list[Holder]] = getattr(self, map_name)
-        holders = table.setdefault(name, [])
-        for other in holders:
-            if other.row == holder.row and other.side == holder.side:
-                return
-        holders.append(holder)
-        self.names_of[holder.row].append((map_name, name, holder.side))
-
-    def _share(self, i: int, j: int) -> bool:
-        return self.hosts.share(self.ends_of(i), self.ends_of(j))
-
-    def ends_of(self, row: int) -> tuple[Address, Address]:
-        """Return the two addresses of a row, remembered: a handshake asks several times."""
-        found = self._ends.get(row)
-        if found is None:
-            found = self._ends[row] = self._table.ends(row)
+    def take_notes(self) -> list[list[int]]:
+        """Return what happened since the last call, see ``kinship_kernel.note``."""
+        count = int(self._written[kernel.NOTES])
+        self._written[kernel.NOTES] = 0
+        found: list[list[int]] = self._notes[:count].tolist()
         return found
 
-    def forget(self, row: int, heir: int | None, flip: int) -> None:
-        """Drop a row that is gone; its names pass to a sibling, so that later joins are still known."""
-        self._ends.pop(row, None)
-        for map_name, name, side in self.names_of.pop(row, []):
-            table: dict[Any, list[Holder]] = getattr(self, map_name)
-            mine = next((one for one in table[name] if one.row == row and one.side == side), None)
-            table[name] = [one for one in table[name] if one.row != row or one.side != side]
-            if heir is not None and mine is not None:
-                self.hold(map_name, name, Holder(heir, side ^ flip, mine.key))
-            if not table[name]:
-                del table[name]
+    def tokens_of(self, rows: NDArray[np.intp]) -> list[list[int]]:
+        """Return (place in ``rows``, token, side whose it is) for the tokens that some rows hold, row by row."""
+        names = (self._slots, self.holders, self.of_row, self.counts)
+        found = np.empty((2 * len(rows), 3), np.int64)
+        count = names_kernel.list_names(names, names_kernel.TOKEN, rows, found)
+        if count > len(found):
+            found = np.empty((count, 3), np.int64)
+            names_kernel.list_names(names, names_kernel.TOKEN, rows, found)
+        told: list[list[int]] = found[:count].tolist()
+        return told
+
+    def forget(self, row: int, heir: int, flip: int) -> None:
+        """Drop a row that is gone; its names pass to a sibling, so that later joins are still known; -1: to nobody."""
+        self.make_room()
+        names = (self._slots, self.holders, self.of_row, self.counts)
+        names_kernel.forget_row(names, row, heir, flip)

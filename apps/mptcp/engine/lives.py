@@ -99,7 +99,7 @@ def forget(domain: Domain, rows: list[int]) -> None:
         _pass_on(domain, gone, left, edges)
         for member in members:
             if member in gone:
-                heir = left[0] if left else None
+                heir = left[0] if left else -1
                 flip = int(groups.parity[member] ^ groups.parity[left[0]]) if left else 0
                 domain.hard.forget(member, heir, flip)
         _leave(domain, label, [member for member in members if member in gone], bool(left))
@@ -143,7 +143,6 @@ def _leave(domain: Domain, label: int, rows: list[int], is_known: bool) -> None:
         if not table.flags.item(row) & _CLOSED:
             domain.changes.append(Change(ChangeKind.SUBFLOW_LEFT, domain.now_s, label, subflow=subflow))
         domain.groups.remove(row)
-        domain.addresses.forget_row(row)
         release(table.rows, table.slots, row)
         table.free.append(row)
     if not is_known:

@@ -1,7 +1,7 @@
 """The loop over packets: find or make the subflow, and let its record learn what the packet says.
 
-One compiled file (see ``compiling``); tens of nanoseconds per packet. What needs more than arithmetic (keys, tokens,
-addresses) is handed on as *news*: the packet's index, the subflow's row and why.
+Tens of nanoseconds per packet. What needs more than arithmetic (keys, tokens, addresses) is handed on as *news*: the
+packet's index, the subflow's row and why.
 
 Numbers are unsigned 64 bits and compared by signed difference, so that they may wrap. A number of 32 bits is taken as
 the one nearest to the highest so far; the first of 64 bits lifts all that came before.
@@ -60,7 +60,7 @@ _DSN, _DSN_64, _DATA_ACK, _DATA_ACK_64 = (
 )
 _DATA_FIN, _JOIN = int(Has.DATA_FIN), int(Has.JOIN)
 _KEYS = int(Has.KEY | Has.PEER_KEY | Has.CAPABLE_MAP)
-_ADDRESS = int(Has.ADD_ADDR | Has.REMOVE_ADDR)
+_ADD_ADDR, _ECHO, _REMOVE_ADDR = int(Has.ADD_ADDR), int(Has.ADD_ADDR_ECHO), int(Has.REMOVE_ADDR)
 _FASTCLOSE, _TCPRST = int(Has.FASTCLOSE), int(Has.TCPRST)
 _BACKUP, _PRIO = int(Has.BACKUP), int(Has.PRIO)
 _NOT_MPTCP = int(Has.TRUNCATED | Has.MALFORMED)
@@ -298,7 +298,7 @@ def learn(row: Any, side: Any, packet: Any, counts: Any) -> Any:
             news |= NEWS_JOIN
     if has & np.uint32(_KEYS) != 0:
         news |= NEWS_KEY
-    if has & np.uint32(_ADDRESS) != 0:
+    if has & np.uint32(_REMOVE_ADDR) != 0 or has & np.uint32(_ADD_ADDR | _ECHO) == np.uint32(_ADD_ADDR):
         news |= NEWS_ADDRESS
     if has & np.uint32(_DSN) != 0 and not add_mapping(row, side, packet):
         counts[OUTLIERS] += 1
@@ -382,6 +382,7 @@ def take_row(rows: Rows, free: Any, state: Any) -> Any:
     row.flags = np.uint32(0)
     row.epoch = np.uint32(0)
     for side in range(2):
+        row.address_id[side] = -1
         space = row.space[side]
         forget(space)
         space.is_64 = np.uint8(0)
@@ -529,49 +530,3 @@ def release(rows: Rows, slots: Any, index: int) -> None:
         if place >= 0 and slots[place] == index:
             slots[place] = _DELETED
     row.id = -1
-
-
-@compiled
-def set_start(rows: Rows, index: int, side: int, idsn: Any, at_us: int, is_handshake: bool) -> None:
-    """Let a space learn where it began, from its sender's key: the first byte has IDSN + 1."""
-    space = rows[index].space[side]
-    value = idsn + np.uint64(1)
-    if space.points > 0:
-        value = lift(space, value, True)
-        below = np.int64(space.lo - value)
-        if 0 <= below < OUTLIER_BYTES:
-            space.lo = value
-    elif is_handshake:
-        space.is_64 = np.uint8(1)
-        add_span(space, value, value, at_us)
-    space.start = value
-    space.has_start = np.uint8(1)
-
-
-@compiled
-def add_first_mapping(
-    rows: Rows, index: int, side: int, seq: int, map_bytes: int, payload: int, at_us: int
-) -> None:
-    """Learn a mapping that MP_CAPABLE carries: subflow sequence number 1, first number by the key."""
-    row = rows[index]
-    space = row.space[side]
-    if space.has_start == 0:
-        return
-    length, offset = np.int64(map_bytes), np.int64(0)
-    if payload > 0 and map_bytes > 0:
-        offset = exact_offset(row, side, np.uint32(seq), np.uint32(1), length, np.int64(payload))
-        length = min(np.int64(payload), length - offset)
-    first = space.start + np.uint64(offset)
-    after = first + np.uint64(length)
-    if add_span(space, first, after, at_us) and payload > 0:
-        add_carried(space, first, after, np.uint64(1 + offset), np.uint64(length))
-
-
-@compiled
-def drop_starts(rows: Rows, index: int) -> None:
-    """Forget where spaces began: the keys were no word of the other side."""
-    for side in range(2):
-        space = rows[index].space[side]
-        if space.has_start == 1 and space.points <= 1:
-            forget(space)
-        space.has_start = np.uint8(0)

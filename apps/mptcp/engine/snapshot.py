@@ -17,17 +17,13 @@ from numpy.typing import NDArray
 from apps.mptcp.engine.config import AssociatorConfig
 from apps.mptcp.engine.domain import Domain
 from apps.mptcp.engine.evidence import EDGE
-from apps.mptcp.engine.hard_links import Holder
+from apps.mptcp.engine.names_kernel import HOLDER, HOLDERS_USED
 from apps.mptcp.engine.subflow_layout import SUBFLOW
 from nfvportal.lib.errors import InvalidInputError
 
 MAGIC: Final = b"NFVMPTCP"
-VERSION: Final = 1
+VERSION: Final = 2
 HEAD: Final = struct.Struct("<8sI32s")
-HOLDER: Final = np.dtype(
-    [("map", "u1"), ("width", "u1"), ("name", "u8"), ("row", "i4"), ("side", "u1"), ("key", "u8")]
-)
-MAPS: Final = ("tokens", "keys", "fins")
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -60,22 +56,15 @@ def write(domain: Domain, extra: dict[str, int], more: Arrays) -> bytes:
         "parity": groups.parity[: table.used],
         "edges": domain.edges.kept,
         "counts": domain.counts,
-        "holders": _holders(domain),
+        "holders": domain.hard.holders[: domain.hard.counts[HOLDERS_USED]],
+        "of_row": domain.hard.of_row[: table.used],
+        "name_counts": domain.hard.counts,
     }
     buffer = io.BytesIO()
     arrays |= {f"more_{name}": array for name, array in more.items()}
     np.savez(buffer, allow_pickle=False, **arrays)
     body = buffer.getvalue()
     return HEAD.pack(MAGIC, VERSION, hashlib.sha256(body).digest()) + body
-
-
-def _holders(domain: Domain) -> NDArray[Any]:
-    found = []
-    for index, map_name in enumerate(MAPS):
-        for name, holders in getattr(domain.hard, map_name).items():
-            width, number = name if isinstance(name, tuple) else (0, name)
-            found += [(index, width, number, one.row, one.side, one.key) for one in holders]
-    return np.array(found, HOLDER)
 
 
 def read(data: bytes) -> tuple[Domain, dict[str, int], Arrays]:
@@ -101,7 +90,7 @@ def read(data: bytes) -> tuple[Domain, dict[str, int], Arrays]:
 
 def _domain(arrays: Arrays) -> tuple[Domain, dict[str, int], Arrays]:
     header = json.loads(arrays["header"].tobytes())
-    if arrays["rows"].dtype != SUBFLOW or arrays["edges"].dtype != EDGE:
+    if arrays["rows"].dtype != SUBFLOW or arrays["edges"].dtype != EDGE or arrays["holders"].dtype != HOLDER:
         raise ValueError("the layout of its records is another")
     domain = Domain(AssociatorConfig(**header["config"]))
     used = len(arrays["rows"])
@@ -113,7 +102,7 @@ def _domain(arrays: Arrays) -> tuple[Domain, dict[str, int], Arrays]:
     table.used, table.next_id, table.free = used, int(header["next_id"]), arrays["free"].tolist()
     table.name_observers(np.array(header["observers"], np.uint16), is_sorted=False)
     table.rehash()
-    domain.groups.grow(len(table.rows))
+    domain.hard.grow(len(table.rows))
     for name in ("label", "following", "parity"):
         getattr(domain.groups, name)[:used] = arrays[name]
     domain.edges.all = arrays["edges"].copy() if len(arrays["edges"]) >= 64 else np.zeros(64, EDGE)
@@ -127,12 +116,18 @@ def _domain(arrays: Arrays) -> tuple[Domain, dict[str, int], Arrays]:
             domain.hosts.alias(tuple(group[0]), tuple(address))
     domain.addresses.read_json(header["addresses"])
     domain.joins.read_json(header["joins"])
-    for index, width, number, row, side, key in arrays["holders"].tolist():
-        map_name = MAPS[index]
-        held = (width, number) if map_name == "fins" else number
-        domain.hard.hold(map_name, held, Holder(row, side, key))
+    _restore_names(domain, arrays)
     return (
         domain,
         header["extra"],
         {name[5:]: array for name, array in arrays.items() if name.startswith("more_")},
     )
+
+
+def _restore_names(domain: Domain, arrays: Arrays) -> None:
+    hard, holders = domain.hard, arrays["holders"]
+    hard.holders = np.zeros(max(256, len(holders)), HOLDER)
+    hard.holders[: len(holders)] = holders
+    hard.of_row[: len(arrays["of_row"])] = arrays["of_row"]
+    hard.counts[:] = arrays["name_counts"]
+    hard.rehash()

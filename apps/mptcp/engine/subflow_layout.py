@@ -59,6 +59,7 @@ SUBFLOW: Final = np.dtype(
         ("packets", "i8"),
         ("observers", "u8"),  # bit per observation point, see ``SubflowTable.observers``
         ("epoch", "u4"),
+        ("address_id", "i2", (2,)),  # that each end gave in MP_JOIN, -1: none
         ("key", "u8", (2,)),
         ("space", SPACE, (2,)),
     ],

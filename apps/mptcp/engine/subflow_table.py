@@ -42,9 +42,8 @@ class SubflowTable:
         self._rows = rows
         self.ids: NDArray[np.int64] = rows["id"]
         self.flags: NDArray[np.uint32] = rows["flags"]
-        self.keys: NDArray[np.uint64] = rows["key"]  # [row, side], as the next two
-        self.fins: NDArray[np.uint64] = rows["space"]["fin"]
-        self.widths: NDArray[np.uint8] = rows["space"]["is_64"]
+        self.keys: NDArray[np.uint64] = rows["key"]  # [row, side], as the next
+        self.address_ids: NDArray[np.int16] = rows["address_id"]
         self._ends = tuple(rows[name] for name in ("a_hi", "a_lo", "b_hi", "b_lo"))
 
     def ends(self, row: int) -> tuple[Address, Address]:

@@ -6,64 +6,14 @@ ordered by address, so siblings may face opposite ways. A connection's id is the
 that one was forgotten.
 """
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from apps.mptcp.engine.compiling import compiled
+from apps.mptcp.engine.kinship_kernel import unite, unite_all
 
 Labels = NDArray[np.int64]
 Links = NDArray[np.int32]
 Parities = NDArray[np.uint8]
-
-
-@compiled
-def unite(label: Any, following: Any, parity: Any, i: int, j: int, flip: int) -> Any:
-    """Join the connections of two rows; returns (id kept, id gone), equal when they were one already.
-
-    Args:
-        flip: 1 when side a of row ``i`` is the same host as side b of row ``j``.
-    """
-    if label[i] == label[j]:
-        return label[i], label[j]
-    if label[j] < label[i]:
-        i, j = j, i
-    kept, gone = label[i], label[j]
-    turn = np.uint8(parity[i] ^ parity[j] ^ np.uint8(flip))
-    k = j
-    while True:
-        label[k] = kept
-        parity[k] ^= turn
-        k = following[k]
-        if k == j:
-            break
-    following[i], following[j] = following[j], following[i]
-    return kept, gone
-
-
-@compiled
-def unite_all(label: Any, following: Any, parity: Any, ends: Any, out: Any) -> None:
-    """Join many pairs of rows in order, int64[pairs, 3] of row, row, flip; ``out`` is int64[pairs, 5].
-
-    It takes ids kept and gone, a row of the one gone, whether that was alone, and whether its sides turned.
-    """
-    for k in range(len(ends)):
-        i, j, flip = ends[k, 0], ends[k, 1], ends[k, 2]
-        younger = i if label[i] > label[j] else j
-        out[k, 2] = younger
-        out[k, 3] = 1 if following[younger] == younger else 0
-        out[k, 4] = (int(parity[i]) ^ int(parity[j])) ^ flip
-        out[k, 0], out[k, 1] = unite(label, following, parity, i, j, flip)
-
-
-@compiled
-def dissolve(label: Any, following: Any, parity: Any, ids: Any, rows: Any) -> None:
-    """Make every row a connection of its own."""
-    for row in rows:
-        label[row] = ids[row]
-        following[row] = row
-        parity[row] = np.uint8(0)
 
 
 class Groups:
@@ -83,9 +33,10 @@ class Groups:
             array.resize(size, refcheck=False)
         self.following[before:] = np.arange(before, size, dtype=np.int32)
 
-    def add(self, row: int, subflow: int) -> None:
-        """Let a new subflow be a connection of its own."""
-        self.label[row], self.following[row], self.parity[row] = subflow, row, 0
+    @property
+    def circles(self) -> tuple[Labels, Links, Parities]:
+        """What compiled functions take."""
+        return self.label, self.following, self.parity
 
     def unite(self, i: int, j: int, flip: int) -> tuple[int, int]:
         """Join two rows' connections; returns (id kept, id gone)."""

@@ -9,7 +9,6 @@ from apps.mptcp.engine import subflow_layout as layout
 from apps.mptcp.engine.confidence import confidence_of, coverage_of
 from apps.mptcp.engine.domain import Domain
 from apps.mptcp.engine.evidence import KINDS, words
-from apps.mptcp.engine.hard_links import derive
 from apps.mptcp.engine.records import address_text
 from apps.mptcp.engine.values import HARD, Connection, Evidence, EvidenceKind, FlowKey, Subflow, SubflowState
 
@@ -18,7 +17,6 @@ _FIELDS: Final = (
     "observers",
 )  # fmt: skip
 _CLIENT: Final = layout.CLIENT_A | layout.CLIENT_B
-_KEYS: Final = layout.KEY_A | layout.KEY_B
 
 
 def connection_of(domain: Domain, row: int) -> Connection:
@@ -48,18 +46,18 @@ def _connections(domain: Domain, rows: NDArray[np.intp], edges: NDArray[np.intp]
     labels = domain.groups.label[rows]
     starts = np.flatnonzero(np.diff(labels, prepend=-1)).tolist()
     subflows, oldest = _subflows(domain, rows), rows[starts].tolist()
-    members = rows.tolist()
+    tokens = _tokens(domain, rows)
     why: dict[int, list[Evidence]] = {}
     for label, evidence in zip(
         domain.groups.label[domain.edges.all["i"][edges]].tolist(), _evidence(domain, edges), strict=True
     ):
         why.setdefault(label, []).append(evidence)
     return [
-        _connection(domain, label, subflows[start:stop], why.get(label, []), coverage, members[start:stop])
+        _connection(domain, label, subflows[start:stop], why.get(label, []), coverage, tokens.get(label, ()))
         for label, start, stop, coverage in zip(
             labels[starts].tolist(),
             starts,
-            [*starts[1:], len(members)],
+            [*starts[1:], len(rows)],
             coverage_of(domain, oldest),
             strict=True,
         )
@@ -67,7 +65,7 @@ def _connections(domain: Domain, rows: NDArray[np.intp], edges: NDArray[np.intp]
 
 
 def _connection(domain: Domain, label: int, subflows: list[Subflow], evidence: list[Evidence],
-                coverage: tuple[float | None, float | None], members: list[int]) -> Connection:  # fmt: skip
+                coverage: tuple[float | None, float | None], tokens: tuple[int, ...]) -> Connection:  # fmt: skip
     return Connection(
         id=label,
         subflows=tuple(subflows),
@@ -76,7 +74,7 @@ def _connection(domain: Domain, label: int, subflows: list[Subflow], evidence: l
         is_blockable=all(one.kind in HARD or one.kind is EvidenceKind.BOTH_SPACES for one in evidence),
         is_ended=label in domain.ended,
         coverage=coverage,
-        tokens=_tokens(domain, members),
+        tokens=tokens,
         first_s=min(one.first_s for one in subflows),
         last_s=max(one.last_s for one in subflows),
     )
@@ -160,18 +158,14 @@ def _evidence(domain: Domain, edges: NDArray[np.intp]) -> list[Evidence]:
     ]
 
 
-def _tokens(domain: Domain, members: list[int]) -> tuple[int, ...]:
-    """Return tokens of a connection; the client's first, as far as roles are known."""
-    table = domain.table
-    found: dict[int, int] = {}
-    for member in members:
-        flags = table.flags.item(member)
-        if flags & _KEYS and not flags & layout.MIRRORED:
-            for side in range(2):
-                if flags & layout.KEY_A << side:
-                    token, _ = derive(table.keys.item(member, side), 0 if flags & layout.VERSION_0 else 1)
-                    found.setdefault(token, 0 if flags & layout.CLIENT_A << side else 1)
-        for map_name, name, side in domain.hard.names_of.get(member, ()):
-            if map_name == "tokens":
-                found.setdefault(name, 0 if flags & layout.CLIENT_A << side else 1)
-    return tuple(sorted(found, key=lambda token: (found[token], token)))
+def _tokens(domain: Domain, rows: NDArray[np.intp]) -> dict[int, tuple[int, ...]]:
+    """Return the tokens of some rows' connections by label; the client's first, as far as roles are known."""
+    held = domain.hard.tokens_of(rows)
+    labels, flags = domain.groups.label[rows].tolist(), domain.table.flags[rows].tolist()
+    found: dict[int, dict[int, int]] = {}
+    for k, token, side in held:
+        found.setdefault(labels[k], {}).setdefault(token, 0 if flags[k] & layout.CLIENT_A << side else 1)
+    return {
+        label: tuple(sorted(tokens, key=lambda token: (tokens[token], token)))
+        for label, tokens in found.items()
+    }
