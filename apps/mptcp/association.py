@@ -116,7 +116,7 @@ class CaptureAssociation:
 
     def take(self, records: PacketRecords) -> None:
         """Take the next records of the capture."""
-        self._now_s = max(self._now_s, float(records.at_us.max()) / 1e6)
+        self._now_s = max(self._now_s, records.latest_us / 1e6)
         self._note(self._association.advance(records, self._now_s))
         if self._next_keep_s is None:
             self._next_keep_s = self._now_s + CAPTURE_FORGET_S / 2

@@ -73,13 +73,12 @@ class Associator:
         """
         domain = self.domain
         domain.now_s = max(domain.now_s, now_s)
-        domain.table.name_observers(records.observer)
         state = np.zeros(kernel.STATE_SIZE, np.int64)
         while state[kernel.NEXT_RECORD] < len(records):
             self._run(records, state)
             take_news(domain, records, self._news, int(state[kernel.NEWS_COUNT]))
             if state[kernel.NEXT_RECORD] < len(records):
-                self._make_room(state)
+                self._make_room(records, state)
         return domain.take_changes()
 
     def _run(self, records: PacketRecords, state: Any) -> None:
@@ -95,9 +94,13 @@ class Associator:
         table.slots_taken = int(state[kernel.SLOTS_TAKEN])
         del table.free[int(state[kernel.FREE_COUNT]) :]
 
-    def _make_room(self, state: Any) -> None:
+    def _make_room(self, records: PacketRecords, state: Any) -> None:
         """Grow what stopped the loop, or pass one packet over when the domain is full."""
         table = self.domain.table
+        observer = records.observer.item(int(state[kernel.NEXT_RECORD]))
+        if table.observer_bits[observer] < 0:
+            table.name_observer(observer)
+            return
         if table.slots_taken * 2 >= len(table.slots):
             table.rehash()
             return
@@ -169,7 +172,7 @@ def associate(parts: Iterable[PacketRecords], config: AssociatorConfig | None = 
     for part in parts:
         if not len(part):
             continue
-        now_s = float(part.at_us.max()) / 1e6
+        now_s = part.latest_us / 1e6
         machine.step(part, now_s)
         if next_tick_s is None or now_s >= next_tick_s:
             machine.tick(now_s)

@@ -92,7 +92,10 @@ def walk_pcap(
         frames[count, CAPTURED] = captured
         frames[count, SIZE] = word(b, p + 12, is_little)
         frames[count, LINK] = link
-        at_us = word(b, p, is_little) * 1_000_000 + word(b, p + 4, is_little) // ticks_per_us
+        fraction = word(b, p + 4, is_little)
+        if ticks_per_us != 1:  # a division takes longer than the rest of the record
+            fraction //= ticks_per_us
+        at_us = word(b, p, is_little) * 1_000_000 + fraction
         frames[count, TIME] = at_us
         lowest = min(lowest, at_us)
         highest = max(highest, at_us)

@@ -85,13 +85,13 @@ class HardLinks:
         self._derived[keyed] = np.array(found, np.uint64)
 
     def make_room(self) -> None:
-        """Make room for what one packet can add at least, but for notes: those are for the caller to read."""
-        self._edges.make_room(kernel.ROOM)
+        """Make room for more than one packet can add, but for notes: those are for the caller to read."""
+        self._edges.make_room(2 * kernel.ROOM)
         self.grow(len(self._table.rows))
         used = int(self.counts[names_kernel.HOLDERS_USED])
-        if used + kernel.ROOM > len(self.holders):
-            self.holders.resize(len(self.holders) + max(256, len(self.holders) // 2), refcheck=False)
-        if (int(self.counts[names_kernel.SLOTS_TAKEN]) + kernel.ROOM) * 2 > len(self._slots):
+        if used + 2 * kernel.ROOM > len(self.holders):
+            self.holders.resize(used + max(4 * kernel.ROOM, used // 2), refcheck=False)
+        if (int(self.counts[names_kernel.SLOTS_TAKEN]) + 2 * kernel.ROOM) * 2 > len(self._slots):
             self.rehash()
 
     def grow(self, size: int) -> None:
@@ -105,7 +105,7 @@ class HardLinks:
     def rehash(self) -> None:
         """Make the hash anew, four slots per name, without the marks of those that are gone."""
         size = 1024
-        while size < 4 * (int(self.counts[: names_kernel.KINDS].sum()) + kernel.ROOM):
+        while size < 4 * (int(self.counts[: names_kernel.KINDS].sum()) + 2 * kernel.ROOM):
             size *= 2
         self._slots = np.full(size, layout.EMPTY, np.int32)
         used = int(self.counts[names_kernel.HOLDERS_USED])

@@ -456,10 +456,16 @@ def find_or_make(rows: Rows, slots: Any, free: Any, state: Any, packet: Any, sid
 def run(rows: Rows, slots: Any, free: Any, state: Any, packets: Rows, bits: Any, seen: Any, seen_by: Any,
         seen_us: Any, is_deduped: bool, idle_us: int, now_us: int, counts: Any,
         news_record: Any, news_row: Any, news_why: Any) -> None:  # fmt: skip
-    """Take packets from ``state[NEXT_RECORD]`` on until all are done, the table is full, or slots or news run out."""
+    """Take packets from ``state[NEXT_RECORD]`` on until all are done, slots or news run out, or one cannot be taken.
+
+    That is one of an observation point without a name, or of a new subflow when the table is full.
+    """
     k, found = state[NEXT_RECORD], 0
     while k < len(packets) and state[SLOTS_TAKEN] * 2 < len(slots) and found < len(news_record):
         packet = packets[np.uint64(k)]  # unsigned: no look at whether it is negative
+        bit = bits[packet.observer]
+        if bit < 0:
+            break
         side = 0 if is_lower_first(packet) else 1
         ends = ends_of(packet, side)
         hashed = flow_hash(ends[0], ends[1], ends[2], ends[3], ends[4])
@@ -475,7 +481,7 @@ def run(rows: Rows, slots: Any, free: Any, state: Any, packets: Rows, bits: Any,
                 index = -3 - index
                 why = NEWS_SUBFLOW
             row = rows[index]
-            row.observers |= np.uint64(1) << np.uint64(bits[packet.observer])
+            row.observers |= np.uint64(1) << np.uint64(bit)
             row.touched_us = now_us
             if is_deduped and is_duplicate(packet, hashed, seen, seen_by, seen_us):
                 counts[DUPLICATES] += 1

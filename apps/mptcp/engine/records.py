@@ -6,6 +6,7 @@ Rows are TCP packets that carry an MPTCP option, or SYN, FIN or RST. Addresses a
 
 from collections.abc import Sequence
 from enum import IntFlag
+from functools import lru_cache
 from ipaddress import IPv6Address
 from typing import Any, Final, Generic, Self, TypeVar
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 IPV4_MAPPED: Final = 0xFFFF << 32
 
+LATEST_OF: Final = 64
 T = TypeVar("T", bound=np.generic)
 
 
@@ -139,6 +141,11 @@ class PacketRecords:
         """Return some rows: a mask, indexes or a slice."""
         return type(self)(self.array[selection])
 
+    @property
+    def latest_us(self) -> int:
+        """The latest time of the last packets; at least one row. Captures are in order but for a few."""
+        return int(self.at_us[-LATEST_OF:].max())
+
     def copy(self, **columns: NDArray[Any]) -> Self:
         """Return the same rows in an array of their own, with other values in some columns."""
         array = self.array.copy()
@@ -174,6 +181,7 @@ def address_halves(text: str) -> tuple[int, int]:
     return int(address) >> 64, int(address) & (1 << 64) - 1
 
 
+@lru_cache(maxsize=65_536)
 def address_text(high: int, low: int) -> str:
     """Return an address as people write it.
 

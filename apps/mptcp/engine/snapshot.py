@@ -100,7 +100,8 @@ def _domain(arrays: Arrays) -> tuple[Domain, dict[str, int], Arrays]:
             raise ValueError("more subflows than its limit")
     table.rows[:used] = arrays["rows"]
     table.used, table.next_id, table.free = used, int(header["next_id"]), arrays["free"].tolist()
-    table.name_observers(np.array(header["observers"], np.uint16), is_sorted=False)
+    for observer in header["observers"]:
+        table.name_observer(int(observer))
     table.rehash()
     domain.hard.grow(len(table.rows))
     for name in ("label", "following", "parity"):

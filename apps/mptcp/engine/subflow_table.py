@@ -55,15 +55,11 @@ class SubflowTable:
         """Return indexes of the records in use, ascending."""
         return np.flatnonzero(self.rows["id"][: self.used] >= 0)
 
-    def name_observers(self, seen: NDArray[np.uint16], *, is_sorted: bool = True) -> None:
-        """Give each new observation point a bit; beyond 64 they share the last one."""
-        if len(seen) and is_sorted and seen.min() == seen.max():
-            seen = seen[:1]
-        for observer in np.unique(seen).tolist() if is_sorted else seen.tolist():
-            if self.observer_bits[observer] < 0:
-                self.observer_bits[observer] = min(len(self.observers), OBSERVERS_MAX - 1)
-                if len(self.observers) < OBSERVERS_MAX:
-                    self.observers.append(observer)
+    def name_observer(self, observer: int) -> None:
+        """Give a new observation point a bit; beyond 64 they share the last one."""
+        self.observer_bits[observer] = min(len(self.observers), OBSERVERS_MAX - 1)
+        if len(self.observers) < OBSERVERS_MAX:
+            self.observers.append(observer)
 
     def grow(self) -> bool:
         """Make room for more records; returns whether there is any."""
