@@ -21,7 +21,6 @@ from apps.mptcp.engine.union_find import Groups
 NOTES_MAX: Final = 4096
 
 
-@lru_cache(maxsize=65_536)
 def derive(key: int, version: int) -> tuple[int, int]:
     """Return (token, IDSN) of a key.
 
@@ -32,6 +31,12 @@ def derive(key: int, version: int) -> tuple[int, int]:
     digest = hashlib.sha1(octets, usedforsecurity=False) if version == 0 else hashlib.sha256(octets)
     raw = digest.digest()
     return int.from_bytes(raw[:4], "big"), int.from_bytes(raw[-8:], "big")
+
+
+@lru_cache(maxsize=65_536)
+def _derive_both(key: int) -> tuple[int, int, int, int]:
+    """Return (token, IDSN) of version 0 and of version 1."""
+    return derive(key, 0) + derive(key, 1)
 
 
 class HardLinks:
@@ -78,11 +83,11 @@ class HardLinks:
         if count > len(self._derived):
             self._derived = np.zeros((len(why), 2, 2, 2), np.uint64)
         told = packets[record[keyed]]
-        found = [
-            [[derive(key, version) for version in range(2)] for key in keys]
-            for keys in zip(told["key"].tolist(), told["peer_key"].tolist(), strict=True)
-        ]
-        self._derived[keyed] = np.array(found, np.uint64)
+        found: list[int] = []
+        for key, peer_key in zip(told["key"].tolist(), told["peer_key"].tolist(), strict=True):
+            found += _derive_both(key)
+            found += _derive_both(peer_key)
+        self._derived[keyed] = np.array(found, np.uint64).reshape(-1, 2, 2, 2)
 
     def make_room(self) -> None:
         """Make room for more than one packet can add, but for notes: those are for the caller to read."""

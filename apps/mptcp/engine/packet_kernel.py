@@ -63,6 +63,8 @@ _KEYS = int(Has.KEY | Has.PEER_KEY | Has.CAPABLE_MAP)
 _ADD_ADDR, _ECHO, _REMOVE_ADDR = int(Has.ADD_ADDR), int(Has.ADD_ADDR_ECHO), int(Has.REMOVE_ADDR)
 _FASTCLOSE, _TCPRST = int(Has.FASTCLOSE), int(Has.TCPRST)
 _BACKUP, _PRIO = int(Has.BACKUP), int(Has.PRIO)
+# What but few packets have, besides SYN, FIN and RST.
+_RARE = _KEYS | _ADD_ADDR | _REMOVE_ADDR | _JOIN | _PRIO | _FASTCLOSE | _TCPRST | _DATA_FIN
 _NOT_MPTCP = int(Has.TRUNCATED | Has.MALFORMED)
 
 
@@ -109,19 +111,19 @@ def lift(space: Any, value: Any, is_64: Any) -> Any:
 def add_span(space: Any, first: Any, after: Any, at_us: Any) -> bool:
     """Let a space learn unwrapped numbers; returns False for such as are too far away to believe."""
     if space.points > 0:
-        above = np.int64(after - space.hi)
-        below = np.int64(space.lo - first)
+        low, high = space.lo, space.hi
+        above, below = np.int64(after - high), np.int64(low - first)
         if above <= OUTLIER_BYTES and below <= OUTLIER_BYTES and above >= -(1 << 62):
-            if above > 0:
-                space.hi = after
-                space.hi_us = at_us
-            if below > 0:
-                space.lo = first
+            # Chosen, not branched: which packets carry the numbers on is nothing a processor could guess.
+            space.hi = after if above > 0 else high
+            space.hi_us = at_us if above > 0 else space.hi_us
+            space.lo = first if below > 0 else low
             space.first_us = min(space.first_us, at_us)
             space.last_us = max(space.last_us, at_us)
             space.outliers = np.uint8(0)
             space.points += np.uint32(1)
-            if above >= 0:  # below: sent again, perhaps, and no word of how far the connection is now
+            # Below the highest: sent again, perhaps, and no word of how far the connection is now.
+            if at_us - space.pushed_us >= RING_STEP_US and above >= 0:
                 push(space, at_us)
             return True
         space.outliers += np.uint8(1)
@@ -150,14 +152,11 @@ def forget(space: Any) -> None:
 
 @inlined
 def push(space: Any, at_us: Any) -> None:
-    """Keep (time, highest so far) when the newest one kept is old enough."""
-    if space.ring_count > 0:
-        newest = space.ring_us[(np.int64(space.ring_next) + _RING - 1) % _RING]
-        if at_us - newest < RING_STEP_US:
-            return
+    """Keep (time, highest so far), for a while the last one."""
     place = np.int64(space.ring_next)
     space.ring_us[place] = at_us
     space.ring_hi[place] = space.hi
+    space.pushed_us = at_us
     space.ring_next = np.uint8((place + 1) % _RING)
     if space.ring_count < _RING:
         space.ring_count = np.uint8(space.ring_count + 1)
@@ -205,15 +204,12 @@ def add_carried(space: Any, first: Any, after: Any, ssn: Any, length: Any) -> No
         space.data_lo, space.data_hi = first, after
         space.ssn_lo, space.ssn_hi = ssn, ssn + length
     else:
-        ssn = space.ssn_hi + np.uint64(np.int64(np.int32(np.uint32(ssn) - np.uint32(space.ssn_hi))))
-        if np.int64(ssn - space.ssn_lo) < 0:
-            space.ssn_lo = ssn
-        if np.int64(ssn + length - space.ssn_hi) > 0:
-            space.ssn_hi = ssn + length
-        if np.int64(first - space.data_lo) < 0:
-            space.data_lo = first
-        if np.int64(after - space.data_hi) > 0:
-            space.data_hi = after
+        ssn_lo, ssn_hi, data_lo, data_hi = space.ssn_lo, space.ssn_hi, space.data_lo, space.data_hi
+        ssn = ssn_hi + np.uint64(np.int64(np.int32(np.uint32(ssn) - np.uint32(ssn_hi))))
+        space.ssn_lo = ssn if np.int64(ssn - ssn_lo) < 0 else ssn_lo
+        space.ssn_hi = ssn + length if np.int64(ssn + length - ssn_hi) > 0 else ssn_hi
+        space.data_lo = first if np.int64(first - data_lo) < 0 else data_lo
+        space.data_hi = after if np.int64(after - data_hi) > 0 else data_hi
     space.data_points += np.uint32(1)
 
 
@@ -263,6 +259,8 @@ def is_new_epoch(row: Any, side: Any, packet: Any, idle_us: Any) -> bool:
     quiet = packet.at_us - row.last_us
     if quiet > idle_us:
         return True
+    if quiet <= EPOCH_QUIET_US and row.flags & np.uint32(_CLOSED) == 0 and packet.tcp_flags & _SYN == 0:
+        return False
     if quiet > EPOCH_QUIET_US or row.flags & np.uint32(_CLOSED) != 0:
         has = packet.has
         if has & np.uint32(_DSN) != 0 and is_elsewhere(
@@ -283,11 +281,30 @@ def is_new_epoch(row: Any, side: Any, packet: Any, idle_us: Any) -> bool:
 @inlined
 def learn(row: Any, side: Any, packet: Any, counts: Any) -> Any:
     """Let a subflow's record learn a packet; returns why it is news, 0 for most."""
-    has, tcp = packet.has, packet.tcp_flags
+    has = packet.has
     news = 0
     row.first_us = min(row.first_us, packet.at_us)
     row.last_us = max(row.last_us, packet.at_us)
     row.packets += 1
+    is_plain = has & np.uint32(_RARE) == 0 and packet.tcp_flags & (_SYN | _FIN | _RST) == 0
+    if not is_plain:
+        news = learn_opening(row, side, packet)
+    if has & np.uint32(_DSN) != 0 and not add_mapping(row, side, packet):
+        counts[OUTLIERS] += 1
+    if not is_plain and has & np.uint32(_DATA_FIN) != 0 and add_data_fin(row, side, packet):
+        news |= NEWS_DATA_FIN
+    if has & np.uint32(_DATA_ACK) != 0 and not add_ack(row, side, packet):
+        counts[OUTLIERS] += 1
+    if not is_plain:
+        news |= learn_closing(row, side, packet)
+    return news
+
+
+@inlined
+def learn_opening(row: Any, side: Any, packet: Any) -> Any:
+    """Learn what SYN, keys, joins and addresses say; returns why it is news."""
+    has, tcp = packet.has, packet.tcp_flags
+    news = 0
     if tcp & _SYN != 0:
         row.isn[side] = packet.seq
         row.flags |= np.uint32(_ISN_A << side)
@@ -300,12 +317,14 @@ def learn(row: Any, side: Any, packet: Any, counts: Any) -> Any:
         news |= NEWS_KEY
     if has & np.uint32(_REMOVE_ADDR) != 0 or has & np.uint32(_ADD_ADDR | _ECHO) == np.uint32(_ADD_ADDR):
         news |= NEWS_ADDRESS
-    if has & np.uint32(_DSN) != 0 and not add_mapping(row, side, packet):
-        counts[OUTLIERS] += 1
-    if has & np.uint32(_DATA_FIN) != 0 and add_data_fin(row, side, packet):
-        news |= NEWS_DATA_FIN
-    if has & np.uint32(_DATA_ACK) != 0 and not add_ack(row, side, packet):
-        counts[OUTLIERS] += 1
+    return news
+
+
+@inlined
+def learn_closing(row: Any, side: Any, packet: Any) -> Any:
+    """Learn priorities and ends; returns why it is news."""
+    has = packet.has
+    news = 0
     if has & np.uint32(_PRIO | _JOIN) != 0:
         if has & np.uint32(_BACKUP) != 0:
             row.flags |= np.uint32(_BACKUP_A << side)
@@ -314,7 +333,7 @@ def learn(row: Any, side: Any, packet: Any, counts: Any) -> Any:
     if has & np.uint32(_FASTCLOSE) != 0:
         row.flags |= np.uint32(_FASTCLOSED)
         news |= NEWS_FASTCLOSE
-    is_over = tcp & (_FIN | _RST) != 0 or has & np.uint32(_TCPRST) != 0
+    is_over = packet.tcp_flags & (_FIN | _RST) != 0 or has & np.uint32(_TCPRST) != 0
     if is_over and row.flags & np.uint32(_CLOSED) == 0:
         row.flags |= np.uint32(_CLOSED)
         news |= NEWS_CLOSED
@@ -393,23 +412,23 @@ def take_row(rows: Rows, free: Any, state: Any) -> Any:
 
 
 @inlined
-def is_lower_first(packet: Any) -> bool:
-    """Return whether the sender is side a: the lower (address, port)."""
-    if packet.src_hi != packet.dst_hi:
-        return bool(packet.src_hi < packet.dst_hi)
-    if packet.src_lo != packet.dst_lo:
-        return bool(packet.src_lo < packet.dst_lo)
-    return bool(packet.src_port <= packet.dst_port)
+def side_of(packet: Any) -> Any:
+    """Return which side sent a packet: 0, side a, is the lower (address, port). Without a branch to be guessed."""
+    is_lower = (packet.src_lo < packet.dst_lo) | (
+        (packet.src_lo == packet.dst_lo) & (packet.src_port <= packet.dst_port)
+    )
+    is_lower = (packet.src_hi < packet.dst_hi) | ((packet.src_hi == packet.dst_hi) & is_lower)
+    return np.int64(not is_lower)
 
 
 @inlined
 def ends_of(packet: Any, side: Any) -> Any:
     """Return (a_hi, a_lo, b_hi, b_lo, ports) of a packet's 4-tuple."""
     src, dst = np.uint64(packet.src_port), np.uint64(packet.dst_port)
-    if side == 0:
-        ports = src << np.uint64(16) | dst
-        return packet.src_hi, packet.src_lo, packet.dst_hi, packet.dst_lo, ports
-    return packet.dst_hi, packet.dst_lo, packet.src_hi, packet.src_lo, dst << np.uint64(16) | src
+    turn = np.uint64(0) - np.uint64(side)  # all bits or none
+    hi, lo = (packet.src_hi ^ packet.dst_hi) & turn, (packet.src_lo ^ packet.dst_lo) & turn
+    ports = (src << np.uint64(16) | dst) ^ ((src ^ dst) * np.uint64(0x10001) & turn)
+    return packet.src_hi ^ hi, packet.src_lo ^ lo, packet.dst_hi ^ hi, packet.dst_lo ^ lo, ports
 
 
 @inlined
@@ -466,7 +485,7 @@ def run(rows: Rows, slots: Any, free: Any, state: Any, packets: Rows, bits: Any,
         bit = bits[packet.observer]
         if bit < 0:
             break
-        side = 0 if is_lower_first(packet) else 1
+        side = side_of(packet)
         ends = ends_of(packet, side)
         hashed = flow_hash(ends[0], ends[1], ends[2], ends[3], ends[4])
         index = find_or_make(rows, slots, free, state, packet, side, idle_us, counts, hashed, ends)

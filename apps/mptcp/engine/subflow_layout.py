@@ -30,6 +30,7 @@ SPACE: Final = np.dtype(
         ("has_fin", "u1"),
         ("is_fin_acked", "u1"),
         ("has_start", "u1"),
+        ("pushed_us", "i8"),  # newest time in the ring
         ("data_lo", "u8"),  # the same of mappings only
         ("data_hi", "u8"),
         ("ssn_lo", "u8"),  # subflow sequence numbers of the same mappings, unwrapped

@@ -35,8 +35,7 @@ HARD: frozenset[EvidenceKind] = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(NamedTuple):
     """Why a subflow belongs to its connection.
 
     Args:
@@ -62,8 +61,7 @@ class SubflowState(StrEnum):
     IDLE = "idle"  # nothing for the idle time; still known
 
 
-@dataclass(frozen=True, slots=True)
-class Subflow:
+class Subflow(NamedTuple):
     """One subflow.
 
     Args:
@@ -132,8 +130,7 @@ class AlarmKind(StrEnum):
     FALSE_MERGE_SUSPECTED = "false_merge_suspected"
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """One thing that happened.
 
     Args:
