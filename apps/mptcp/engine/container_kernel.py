@@ -65,7 +65,7 @@ def new_state() -> Integers:
 
 @compiled
 def walk_pcap(
-    b: Octets, is_little: bool, header: int, ticks_per_us: int, link: int, frames: Integers, state: Integers
+    b: Octets, is_little: bool, header: int, is_nano: bool, link: int, frames: Integers, state: Integers
 ) -> tuple[int, int]:
     """Find the records of a classic pcap from ``state[POSITION]`` on.
 
@@ -93,8 +93,8 @@ def walk_pcap(
         frames[count, SIZE] = word(b, p + 12, is_little)
         frames[count, LINK] = link
         fraction = word(b, p + 4, is_little)
-        if ticks_per_us != 1:  # a division takes longer than the rest of the record
-            fraction //= ticks_per_us
+        if is_nano:
+            fraction //= 1000  # by a constant: any other division takes longer than the rest of the record
         at_us = word(b, p, is_little) * 1_000_000 + fraction
         frames[count, TIME] = at_us
         lowest = min(lowest, at_us)

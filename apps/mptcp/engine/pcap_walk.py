@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from apps.mptcp.engine import container_kernel as kernel
 
 INTERFACES_MAX: Final = 1024
-# Magic -> ticks per microsecond and bytes of a record's header.
-_PCAP_MAGICS: Final = {0xA1B2C3D4: (1, 16), 0xA1B23C4D: (1000, 16), 0xA1B2CD34: (1, 24)}
+# Magic -> whether times are nanoseconds, and bytes of a record's header.
+_PCAP_MAGICS: Final = {0xA1B2C3D4: (False, 16), 0xA1B23C4D: (True, 16), 0xA1B2CD34: (False, 24)}
 _SECTION_MAGIC: Final = 0x1A2B3C4D
 _TICKS_MAX: Final = {10: 12, 2: 40}  # base -> exponent up to which ticks times 10^6 fit 64 bits
 _OPTION_RESOLUTION, _OPTION_OFFSET = 9, 14
@@ -38,10 +38,10 @@ class PcapWalk:
 
     input_format = "pcap"
 
-    def __init__(self, is_little: bool, ticks_per_us: int, header: int, link: int) -> None:
+    def __init__(self, is_little: bool, is_nano: bool, header: int, link: int) -> None:
         self.state = kernel.new_state()
         self.links = frozenset({link})
-        self._arguments = (is_little, header, ticks_per_us, link)
+        self._arguments = (is_little, header, is_nano, link)
 
     @classmethod
     def by_head(cls, head: bytes) -> Self | None:
@@ -49,8 +49,8 @@ class PcapWalk:
         for sign in "<>":
             magic, *_, link = struct.unpack(f"{sign}IHHiIII", head)
             if magic in _PCAP_MAGICS:
-                ticks_per_us, header = _PCAP_MAGICS[magic]
-                walk = cls(sign == "<", ticks_per_us, header, link & 0xFFFF)
+                is_nano, header = _PCAP_MAGICS[magic]
+                walk = cls(sign == "<", is_nano, header, link & 0xFFFF)
                 walk.state[kernel.POSITION] = len(head)
                 return walk
         return None
