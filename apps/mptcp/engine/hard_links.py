@@ -60,18 +60,26 @@ class HardLinks:
         self._derived = np.zeros((0, 2, 2, 2), np.uint64)
 
     def take_news(self, packets: NDArray[Any], news: tuple[NDArray[Any], ...], start: int, count: int) -> int:
-        """Judge news from ``start`` on; returns how many are taken, see ``kinship_kernel.judge``."""
+        """Judge news from ``start`` on; returns how many are taken, one more at least: see ``kinship_kernel.judge``."""
         if not start:
             self._derive(packets, news, count)
-        self.make_room()
+            self.make_room()
+        taken = self._judge(packets, news, start, count)
+        if taken == start:
+            self.make_room()
+            taken = self._judge(packets, news, start, count)
+        return taken
+
+    def _judge(self, packets: NDArray[Any], news: tuple[NDArray[Any], ...], start: int, count: int) -> int:
+        edges = self._edges
         names = (self._slots, self.holders, self.of_row, self.counts)
-        told = (self._edges.all, self._notes, self._written)
-        self._written[kernel.EDGES] = self._edges.count
+        told = (edges.all, self._notes, self._written)
+        self._written[kernel.EDGES] = edges.count
         taken = kernel.judge(
             self._table.rows, self._groups.circles, names, self._hosts.aliases, told, packets, news, self._derived,
             start, count,
         )  # fmt: skip
-        self._edges.count = int(self._written[kernel.EDGES])
+        edges.count = self._written.item(kernel.EDGES)
         return taken
 
     def _derive(self, packets: NDArray[Any], news: tuple[NDArray[Any], ...], count: int) -> None:
@@ -118,7 +126,7 @@ class HardLinks:
 
     def take_notes(self) -> list[list[int]]:
         """Return what happened since the last call, see ``kinship_kernel.note``."""
-        count = int(self._written[kernel.NOTES])
+        count = self._written.item(kernel.NOTES)
         self._written[kernel.NOTES] = 0
         found: list[list[int]] = self._notes[:count].tolist()
         return found
