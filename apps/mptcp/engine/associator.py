@@ -73,12 +73,13 @@ class Associator:
         """
         domain = self.domain
         domain.now_s = max(domain.now_s, now_s)
+        domain.table.name_observers(records)
         state = np.zeros(kernel.STATE_SIZE, np.int64)
         while state[kernel.NEXT_RECORD] < len(records):
             self._run(records, state)
             take_news(domain, records, self._news, int(state[kernel.NEWS_COUNT]))
             if state[kernel.NEXT_RECORD] < len(records):
-                self._make_room(records, state)
+                self._make_room(state)
         return domain.take_changes()
 
     def _run(self, records: PacketRecords, state: Any) -> None:
@@ -94,13 +95,9 @@ class Associator:
         table.slots_taken = int(state[kernel.SLOTS_TAKEN])
         del table.free[int(state[kernel.FREE_COUNT]) :]
 
-    def _make_room(self, records: PacketRecords, state: Any) -> None:
+    def _make_room(self, state: Any) -> None:
         """Grow what stopped the loop, or pass one packet over when the domain is full."""
         table = self.domain.table
-        observer = records.observer.item(int(state[kernel.NEXT_RECORD]))
-        if table.observer_bits[observer] < 0:
-            table.name_observer(observer)
-            return
         if table.slots_taken * 2 >= len(table.slots):
             table.rehash()
             return

@@ -118,11 +118,16 @@ class HardLinks:
     def rehash(self) -> None:
         """Make the hash anew, four slots per name, without the marks of those that are gone."""
         size = 1024
-        while size < 4 * (int(self.counts[: names_kernel.KINDS].sum()) + 2 * kernel.ROOM):
+        while size < 4 * (self.name_count + 2 * kernel.ROOM):
             size *= 2
         self._slots = np.full(size, layout.EMPTY, np.int32)
         used = int(self.counts[names_kernel.HOLDERS_USED])
         self.counts[names_kernel.SLOTS_TAKEN] = names_kernel.rehash_names(self._slots, self.holders, used)
+
+    @property
+    def name_count(self) -> int:
+        """Distinct tokens, keys and DATA_FIN numbers that are held."""
+        return int(self.counts[: names_kernel.KINDS].sum())
 
     def take_notes(self) -> list[list[int]]:
         """Return what happened since the last call, see ``kinship_kernel.note``."""

@@ -475,16 +475,10 @@ def find_or_make(rows: Rows, slots: Any, free: Any, state: Any, packet: Any, sid
 def run(rows: Rows, slots: Any, free: Any, state: Any, packets: Rows, bits: Any, seen: Any, seen_by: Any,
         seen_us: Any, is_deduped: bool, idle_us: int, now_us: int, counts: Any,
         news_record: Any, news_row: Any, news_why: Any) -> None:  # fmt: skip
-    """Take packets from ``state[NEXT_RECORD]`` on until all are done, slots or news run out, or one cannot be taken.
-
-    That is one of an observation point without a name, or of a new subflow when the table is full.
-    """
+    """Take packets from ``state[NEXT_RECORD]`` on until all are done, the table is full, or slots or news run out."""
     k, found = state[NEXT_RECORD], 0
     while k < len(packets) and state[SLOTS_TAKEN] * 2 < len(slots) and found < len(news_record):
         packet = packets[np.uint64(k)]  # unsigned: no look at whether it is negative
-        bit = bits[packet.observer]
-        if bit < 0:
-            break
         side = side_of(packet)
         ends = ends_of(packet, side)
         hashed = flow_hash(ends[0], ends[1], ends[2], ends[3], ends[4])
@@ -500,7 +494,7 @@ def run(rows: Rows, slots: Any, free: Any, state: Any, packets: Rows, bits: Any,
                 index = -3 - index
                 why = NEWS_SUBFLOW
             row = rows[index]
-            row.observers |= np.uint64(1) << np.uint64(bit)
+            row.observers |= np.uint64(1) << np.uint64(bits[packet.observer])
             row.touched_us = now_us
             if is_deduped and is_duplicate(packet, hashed, seen, seen_by, seen_us):
                 counts[DUPLICATES] += 1
@@ -512,6 +506,15 @@ def run(rows: Rows, slots: Any, free: Any, state: Any, packets: Rows, bits: Any,
                 found += 1
         k += 1
     state[NEXT_RECORD], state[NEWS_COUNT] = k, found
+
+
+@compiled
+def first_unnamed(packets: Rows, bits: Any) -> int:
+    """Return the index of the first packet of an observation point without a bit; -1: there is none."""
+    for k in range(len(packets)):
+        if bits[packets[np.uint64(k)].observer] < 0:
+            return k
+    return -1
 
 
 @compiled

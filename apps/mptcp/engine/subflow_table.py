@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apps.mptcp.engine.blocking import Address
-from apps.mptcp.engine.packet_kernel import find_row, rehash
+from apps.mptcp.engine.packet_kernel import find_row, first_unnamed, rehash
+from apps.mptcp.engine.records import PacketRecords
 from apps.mptcp.engine.subflow_layout import EMPTY, OBSERVERS_MAX, SUBFLOW
 
 
@@ -54,6 +55,11 @@ class SubflowTable:
     def live_rows(self) -> NDArray[np.intp]:
         """Return indexes of the records in use, ascending."""
         return np.flatnonzero(self.rows["id"][: self.used] >= 0)
+
+    def name_observers(self, records: PacketRecords) -> None:
+        """Give each new observation point of some packets a bit."""
+        while (unnamed := first_unnamed(records.array, self.observer_bits)) >= 0:
+            self.name_observer(records.observer.item(unnamed))
 
     def name_observer(self, observer: int) -> None:
         """Give a new observation point a bit; beyond 64 they share the last one."""

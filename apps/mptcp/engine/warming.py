@@ -28,7 +28,8 @@ def warm_up() -> None:
     for turn in range(3):
         machine.step(_data(turn), _START_US / 1e6 + turn)
         machine.tick(_START_US / 1e6 + turn)
-    machine.step(_handshakes(), machine.now_s)
+    for records in (_handshakes(), _address()):
+        machine.step(records, machine.now_s)
     machine.lookup(FlowKey(address_text(0, _HOST + 1), 1, address_text(0, _HOST + 9), 443))
     machine.connections()
     domain = machine.domain
@@ -59,6 +60,20 @@ def _handshakes() -> PacketRecords:
         values = {"has": _OPENING, "version": 1, "key": keys[0], "peer_key": keys[1], "seq": 1, "ssn": 1,
                   "map_bytes": 10, "payload_bytes": 10, "src_lo": _HOST + 3, "src_port": 5 + k}  # fmt: skip
         _set(records, k, 3, values)
+    return records
+
+
+def _address() -> PacketRecords:
+    """Return an announcement of an address."""
+    records = PacketRecords.zeros(1)
+    values = {
+        "has": int(Has.ADD_ADDR),
+        "address_id": 2,
+        "added_lo": _HOST + 4,
+        "src_lo": _HOST + 3,
+        "src_port": 5,
+    }
+    _set(records, 0, 3, values)
     return records
 
 

@@ -359,7 +359,7 @@ def test_the_silent_are_forgotten_and_their_names_live_on() -> None:
     assert are_siblings(machine, LTE, flow), "the token is still known"
     machine.tick(START_S + 600)
     assert machine.connections() == []
-    assert machine.domain.hard.tokens == {}
+    assert machine.domain.hard.name_count == 0
     assert machine.domain.edges.kept[machine.domain.edges.kept["is_dead"] == 0].size == 0
 
 

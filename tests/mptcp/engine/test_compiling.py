@@ -13,6 +13,7 @@ import pytest
 from numba.core.dispatcher import Dispatcher
 
 from apps.mptcp import engine
+from apps.mptcp.engine.compiling import watched_files
 
 ROOT = Path(__file__).resolve().parents[3]
 MODULES = [module.name for module in pkgutil.walk_packages(engine.__path__, f"{engine.__name__}.")]
@@ -36,8 +37,8 @@ UNPRIVILEGED = (
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_what_is_kept_depends_on_its_own_file_only(name: str) -> None:
-    """The cache looks at the file of the function called: what it calls must be in that file."""
+def test_what_is_kept_depends_on_watched_files_only(name: str) -> None:
+    """What is kept is stale when the function's own file changes, or a watched one: its callees must be there."""
     module = importlib.import_module(name)
     own = [
         one for _, one in inspect.getmembers(module) if isinstance(one, Dispatcher) and one.__module__ == name
@@ -48,7 +49,8 @@ def test_what_is_kept_depends_on_its_own_file_only(name: str) -> None:
         for other in one.py_func.__code__.co_names
         if isinstance(getattr(module, other, None), Dispatcher)
     }
-    assert {other: place for other, place in called.items() if place != name} == {}
+    watched = {f"{engine.__name__}.{path.stem}" for path in watched_files()}
+    assert {other: place for other, place in called.items() if place not in {name, *watched}} == {}
 
 
 def test_the_rule_above_has_something_to_look_at() -> None:
@@ -56,14 +58,14 @@ def test_the_rule_above_has_something_to_look_at() -> None:
     assert "read_frame" in kernel.read_frames.py_func.__code__.co_names
 
 
-def run(directory: Path, home: Path, prefix: tuple[str, ...] = ()) -> str:
+def run(directory: Path, home: Path, prefix: tuple[str, ...] = (), root: Path = ROOT) -> str:
     """Run the source above in a process of its own; return what it printed."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("NUMBA")}
-    environment |= {"HOME": str(home), "PYTHONPATH": f"{ROOT}:{directory}"}
+    environment |= {"HOME": str(home), "PYTHONPATH": f"{root}:{directory}"}
     environment.pop("XDG_CACHE_HOME", None)
     done = subprocess.run(
         [*prefix, sys.executable, "-c", "import quadrupling"],
-        env=environment, capture_output=True, text=True, check=False,
+        cwd=directory, env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
@@ -89,3 +91,23 @@ def test_machine_code_is_kept_beside_the_source_or_at_home_or_not_at_all(tmp_pat
     home.chmod(0o555)
     assert run(source, home, prefix) == "16 0 1"
     assert run(source, home, prefix) == "16 0 1"
+
+
+@pytest.mark.slow
+def test_machine_code_is_stale_when_a_kernel_changes(tmp_path: Path) -> None:
+    copy = tmp_path / "apps" / "mptcp" / "engine"
+    copy.mkdir(parents=True)
+    for package in (copy, copy.parent, copy.parent.parent):
+        (package / "__init__.py").touch()
+    shutil.copy(ROOT / "apps/mptcp/engine/compiling.py", copy)
+    (copy / "halving_kernel.py").write_text(SOURCE.partition("@compiled")[0].replace("doubled", "scaled"))
+    (tmp_path / "quadrupling.py").write_text(
+        SOURCE.partition("@inlined")[0]
+        + "from apps.mptcp.engine.halving_kernel import scaled as doubled\n@compiled"
+        + SOURCE.partition("@compiled")[2]
+    )
+    assert run(tmp_path, tmp_path, root=tmp_path) == "16 0 1"
+    assert run(tmp_path, tmp_path, root=tmp_path) == "16 1 0"
+    kernel = copy / "halving_kernel.py"
+    kernel.write_text(kernel.read_text().replace("* 2", "* 30"))
+    assert run(tmp_path, tmp_path, root=tmp_path) == "3600 0 1"

@@ -18,7 +18,12 @@ def entries() -> dict[str, Dispatcher]:
         for label, one in inspect.getmembers(own):
             if isinstance(one, Dispatcher) and one.__module__ == module.name:
                 found[f"{module.name}.{label}"] = one
-                called |= {f"{module.name}.{other}" for other in one.py_func.__code__.co_names}
+                others = (getattr(own, other, None) for other in one.py_func.__code__.co_names)
+                called |= {
+                    f"{other.__module__}.{other.py_func.__name__}"
+                    for other in others
+                    if isinstance(other, Dispatcher)
+                }
     return {name: one for name, one in found.items() if name not in called}
 
 
