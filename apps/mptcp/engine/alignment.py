@@ -275,7 +275,7 @@ def align_pairs(rows: Any, following: Any, parity: Any, pairs: Any, lag_us: int,
 @compiled
 def take_without_veto(rows: Any, following: Any, parity: Any, ends: Any, lag_us: int, grown: Any, is_taken: Any,
                       out: Any, work_at: Any, work_value: Any, trial: Any) -> None:  # fmt: skip
-    """Take pairs of connections in order, int64[pairs, 3] of row, row, flip, but those that a veto keeps apart.
+    """Take pairs of connections in order, int32[pairs, 3] of row, row, flip, but those that a veto keeps apart.
 
     Each connection is taken once: ``grown`` marks its row.
     """

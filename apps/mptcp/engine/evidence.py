@@ -51,13 +51,14 @@ class Edges:
         self.count += 1
         return self.count - 1
 
-    def add_many(self, edges: NDArray[Any]) -> None:
-        """Keep edges whose fields are filled in."""
-        wanted = self.count + len(edges)
-        if wanted > len(self.all):
-            self.all.resize(max(wanted, len(self.all) + len(self.all) // 2), refcheck=False)
-        self.all[self.count : wanted] = edges
-        self.count = wanted
+    def add_many(self, count: int) -> NDArray[Any]:
+        """Keep some more edges; returns them, all zero, to be filled in."""
+        start, self.count = self.count, self.count + count
+        if self.count > len(self.all):
+            self.all.resize(max(self.count, len(self.all) + len(self.all) // 2), refcheck=False)
+        added = self.all[start : self.count]
+        added[:] = np.zeros((), EDGE)
+        return added
 
     def inherit(self, edge: Any, i: int, j: int, flip: int) -> None:
         """Keep a copy of an edge between two rows that were joined through one that is gone."""

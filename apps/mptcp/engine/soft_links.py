@@ -5,7 +5,7 @@ search: 64-bit intervals by sort and sweep, 32-bit numbers by their movement in 
 members of the connection. A connection that grew may meet more, so the search repeats until it finds no more.
 """
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from apps.mptcp.engine import alignment, sweep, sweep_32
 from apps.mptcp.engine.crowd import Crowd
 from apps.mptcp.engine.domain import Domain
-from apps.mptcp.engine.evidence import CODE, EDGE, FIRST_SOFT
+from apps.mptcp.engine.evidence import CODE, FIRST_SOFT
 from apps.mptcp.engine.values import EvidenceKind
 
 ROUNDS_MAX: Final = 32
@@ -35,9 +35,14 @@ def sweep_all(domain: Domain, since_us: int) -> None:
     cut_vetoed(domain, since_us)
     for _ in range(ROUNDS_MAX):
         units = _gather(domain)
-        joined = seek_64(domain, units)
-        joined += seek_32(domain, _gather(domain) if joined else units)
-        if not joined:
+        links = seek_64(domain, units)
+        joined = len(links.ends)
+        if joined:
+            del units  # a first sweep over a million subflows finds nearly as many links: room for them
+            take_64(domain, links)
+            units = _gather(domain)
+        del links
+        if not seek_32(domain, units) + joined:
             break
 
 
@@ -91,43 +96,61 @@ def near_bytes(domain: Domain, count: int) -> int:
     return int(max(domain.config.near_bytes, min(domain.config.far_bytes, allowed)))
 
 
-def seek_64(domain: Domain, units: sweep.Units) -> int:
-    """Join connections whose 64-bit intervals meet; returns how many joined."""
-    groups = domain.groups
-    near = near_bytes(domain, len(units.head))
+class Links(NamedTuple):
+    """Pairs of connections to be joined, the surest first, each connection once.
+
+    Args:
+        ends: int32[links, 3]: row, row, whether side a of one is side b of the other.
+        code: of their evidence; chance: of one stranger; gap: bytes between them in the first row's spaces.
+        rivals: how many others each could have met.
+    """
+
+    ends: NDArray[np.int32]
+    code: NDArray[np.uint8]
+    chance: NDArray[np.float64]
+    gap: NDArray[np.float64]
+    rivals: int
+
+
+def seek_64(domain: Domain, units: sweep.Units) -> Links:
+    """Return links between connections whose 64-bit intervals meet."""
+    groups, rivals = domain.groups, len(units.head)
     pairs = sweep.meeting_pairs(units, 2 * domain.config.far_bytes)
-    if not len(pairs):
-        return 0
+    near = near_bytes(domain, rivals)
     verdict, gap, chance = sweep.judge(pairs, units, near, domain.config.far_bytes, START_BYTES)
     chosen = np.flatnonzero(verdict != sweep.REFUSED)
-    chosen = chosen[np.argsort(chance[chosen], kind="stable")]
-    ends = np.empty((len(chosen), 3), np.int64)
+    chosen = chosen[np.argsort(chance[chosen], kind="stable")].astype(np.int32)
+    ends = np.empty((len(chosen), 3), np.int32)
     ends[:, 0], ends[:, 1] = units.head[pairs[chosen, 0]], units.head[pairs[chosen, 2]]
     ends[:, 2] = pairs[chosen, 1] ^ pairs[chosen, 3]
-    grown = np.zeros(domain.table.used, np.uint8)  # whoever grew in this round is judged anew in the next
-    is_taken = np.zeros(len(ends), np.uint8)
+    del pairs
+    if len(ends):
+        taken = _without_veto(domain, ends)
+        chosen, ends = chosen[taken], ends[taken]
+        ends[:, 2] ^= groups.parity[ends[:, 0]] ^ groups.parity[ends[:, 1]]
+    return Links(ends, CODE_OF[verdict[chosen]], chance[chosen], gap[chosen], rivals)
+
+
+def _without_veto(domain: Domain, ends: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Return which links no veto keeps apart; whoever grew in this round is judged anew in the next."""
+    groups = domain.groups
+    grown, is_taken = np.zeros(domain.table.used, np.uint8), np.zeros(len(ends), np.uint8)
     alignment.take_without_veto(
         domain.table.rows, groups.following, groups.parity, ends, _lag_us(domain), grown, is_taken, np.empty(6),
         *domain.work,
     )  # fmt: skip
-    taken = is_taken == 1
-    chosen, ends = chosen[taken], ends[taken]
-    ends[:, 2] ^= groups.parity[ends[:, 0]] ^ groups.parity[ends[:, 1]]
-    _keep_edges(domain, ends, CODE_OF[verdict[chosen]], chance[chosen], gap[chosen], len(units.head))
-    # Room for what is told of joins: a first sweep over a million subflows makes nearly as many.
-    del pairs, verdict, gap, chance, chosen
-    domain.unite_all(ends, domain.now_s)
-    return 2 * len(ends)
+    taken: NDArray[np.bool_] = is_taken == 1
+    return taken
 
 
-def _keep_edges(domain: Domain, ends: NDArray[np.int64], codes: NDArray[np.uint8], chance: NDArray[np.float64],
-              gap: NDArray[np.float64], rivals: int) -> None:  # fmt: skip
-    """Keep an edge for each of many pairs of rows, int64[pairs, 3] of row, row, flip."""
-    edges = np.zeros(len(ends), EDGE)
-    edges["i"], edges["j"], edges["flip"] = ends[:, 0], ends[:, 1], ends[:, 2]
-    edges["kind"], edges["gap"], edges["rivals"] = codes, gap, rivals
-    edges["false_probability"], edges["at_s"] = np.minimum(1.0, chance * rivals), domain.now_s
-    domain.edges.add_many(edges)
+def take_64(domain: Domain, links: Links) -> None:
+    """Join connections, and keep why."""
+    edges = domain.edges.add_many(len(links.ends))
+    edges["i"], edges["j"], edges["flip"] = links.ends[:, 0], links.ends[:, 1], links.ends[:, 2]
+    edges["kind"], edges["gap"], edges["rivals"] = links.code, links.gap, links.rivals
+    edges["false_probability"] = np.minimum(1.0, links.chance * links.rivals)
+    edges["at_s"] = domain.now_s
+    domain.unite_all(links.ends, domain.now_s)
 
 
 def seek_32(domain: Domain, units: sweep.Units) -> int:

@@ -44,7 +44,7 @@ def unite(label: Any, following: Any, parity: Any, i: int, j: int, flip: int) ->
 
 @compiled
 def unite_all(label: Any, following: Any, parity: Any, ends: Any, out: Any) -> None:
-    """Join many pairs of rows in order, int64[pairs, 3] of row, row, flip; ``out`` is int64[pairs, 5].
+    """Join many pairs of rows in order, int32[pairs, 3] of row, row, flip; ``out`` is int64[pairs, 5].
 
     It takes ids kept and gone, a row of the one gone, whether that was alone, and whether its sides turned.
     """
@@ -92,7 +92,7 @@ class Groups:
         kept, gone = unite(self.label, self.following, self.parity, i, j, flip)
         return int(kept), int(gone)
 
-    def unite_all(self, ends: NDArray[np.int64]) -> NDArray[np.int64]:
+    def unite_all(self, ends: NDArray[np.int32]) -> NDArray[np.int64]:
         """Join many pairs of rows; see the function."""
         out = np.empty((len(ends), 5), np.int64)
         unite_all(self.label, self.following, self.parity, ends, out)
