@@ -7,6 +7,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from apps.mptcp.engine.compiling import compiled
 from apps.mptcp.engine.values import HARD, EvidenceKind
 
 EDGE: Final = np.dtype(
@@ -31,6 +32,22 @@ KINDS: Final = tuple(EvidenceKind)
 CODE: Final = {kind: index for index, kind in enumerate(KINDS)}
 SOFT_CODES: Final = tuple(CODE[kind] for kind in KINDS if kind not in HARD)
 FIRST_SOFT: Final = min(SOFT_CODES)
+
+
+@compiled
+def mark_soft(edges: Any, count: int, first_soft: int, following: Any, is_soft: Any) -> int:
+    """Mark the rows of connections that a soft edge holds together; returns how many such edges there are."""
+    found = 0
+    for k in range(count):
+        edge = edges[k]
+        if edge.kind < first_soft or edge.is_dead != 0:
+            continue
+        found += 1
+        row = edge.i
+        while is_soft[row] == 0:
+            is_soft[row] = 1
+            row = following[row]
+    return found
 
 
 class Edges:
@@ -106,6 +123,8 @@ def words(kind: EvidenceKind, number: int, false_probability: float, gap: Sequen
             text = f"Both ended their data at number {number} ({chance})."
         case EvidenceKind.BOTH_SPACES:
             text = f"Numbers of both directions meet, within {_bytes(gaps)} ({chance} {others})."
+        case EvidenceKind.EQUAL_32:
+            text = f"One direction stands at the same 32-bit number ({chance} {others})."
         case EvidenceKind.ONE_SPACE_64:
             text = f"64-bit numbers of one direction meet, within {_bytes(gaps)} ({chance} {others})."
         case _:
