@@ -140,6 +140,7 @@ class DomainData(TypedDict):
     name: str
     record_count: int
     dropped_count: int
+    dropped_at_s: float | None
     subflow_count: int
     worked_at_s: float | None
     worked_by: str

@@ -241,6 +241,7 @@ def domain_data(row: AssociationDomain, sensors: Iterable[str]) -> DomainData:
         "name": row.site.name,
         "record_count": row.record_count,
         "dropped_count": row.dropped_count,
+        "dropped_at_s": row.dropped_at.timestamp() if row.dropped_at else None,
         "subflow_count": row.subflow_count,
         "worked_at_s": row.worked_at.timestamp() if row.worked_at else None,
         "worked_by": row.worked_by,
