@@ -37,6 +37,9 @@ SCHEDULE: tuple[Periodic, ...] = (
     Periodic("mptcp.deliver", 5, "telemetry", "send again what subscribers did not take"),
     Periodic("mptcp.expire", 5, "control", "end verdicts whose time is over"),
     Periodic(
+        "mptcp.follow", 10, "control", "let sensors and collectors of devices that moved see for the new site"
+    ),
+    Periodic(
         "mptcp.retention", 3600, "telemetry", "keep captures and history of connections within their limits"
     ),
     Periodic("wan.reconcile", 10, "control", "compare map and desired states with what the gateways report"),

@@ -140,44 +140,44 @@ class DomainData(TypedDict):
     name: str
     record_count: int
     dropped_count: int
+    dropped_at_s: float | None
     subflow_count: int
     worked_at_s: float | None
     worked_by: str
     sensors: list[str]
 
 
-class SensorData(TypedDict):
-    """A device that can sample: what it is told to, ``None`` for nothing, and what it last said of itself."""
+class LookingData(TypedDict):
+    """A device that can look at packets, and what it last said of itself."""
 
     device: str
     site: str
     status: str
-    interfaces: list[str]
-    interface: str | None
-    sampling_ratio: float | None
     error: str
     told: dict[str, Any]
     told_at_s: float | None
 
 
-class CollectorData(TypedDict):
-    """A device that can take routers' samples: of whom, where it listens, and what it last said of itself.
+class SensorData(LookingData):
+    """A device that can sample: what it is told to, ``None`` for nothing."""
+
+    interfaces: list[str]
+    interface: str | None
+    sampling_ratio: float | None
+
+
+class CollectorData(LookingData):
+    """A device that can take routers' samples: of whom, and where it listens.
 
     ``exporters`` empty: it hears nobody; ports and limit are then those it would begin with. At a port that is
     ``None`` nothing is heard.
     """
 
-    device: str
-    site: str
-    status: str
     exporters: list[str]
     sflow_port: int | None
     ipfix_port: int | None
     datagram_rate_max: int
     is_applied: bool
-    error: str
-    told: dict[str, Any]
-    told_at_s: float | None
 
 
 class MptcpSnapshot(TypedDict):

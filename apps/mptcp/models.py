@@ -39,6 +39,7 @@ class AssociationDomain(models.Model):
     worked_by = models.CharField(max_length=100, blank=True, default="")
     record_count = models.BigIntegerField(default=0)
     dropped_count = models.BigIntegerField(default=0)
+    dropped_at = models.DateTimeField(null=True, blank=True)  # when records were last dropped
     subflow_count = models.PositiveIntegerField(default=0)
 
     class Meta:

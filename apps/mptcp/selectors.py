@@ -1,10 +1,10 @@
 """Reads of ``mptcp``: rows to the shapes of ``apps/mptcp/events.py``."""
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
-from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, prefetch_related_objects
 from django.http import Http404
 
 from apps.mptcp.engine.values import FlowKey
@@ -19,6 +19,7 @@ from apps.mptcp.events import (
     ConnectionRow,
     DomainData,
     EvidenceData,
+    LookingData,
     MptcpSnapshot,
     SensorData,
     SubflowData,
@@ -241,6 +242,7 @@ def domain_data(row: AssociationDomain, sensors: Iterable[str]) -> DomainData:
         "name": row.site.name,
         "record_count": row.record_count,
         "dropped_count": row.dropped_count,
+        "dropped_at_s": row.dropped_at.timestamp() if row.dropped_at else None,
         "subflow_count": row.subflow_count,
         "worked_at_s": row.worked_at.timestamp() if row.worked_at else None,
         "worked_by": row.worked_by,
@@ -260,56 +262,38 @@ def sensors_by_site() -> dict[str, list[str]]:
 
 def sensor_list() -> list[SensorData]:
     """Return every device that can have a sensor, what it is told to sample, and what it last said. Four queries."""
-    devices, states = _with_role(SENSOR_ROLE)
-    told = _told({pk: row.spec.get("observer") for pk, row in states.items()})
-    rows: list[SensorData] = []
-    for device in devices.prefetch_related("interfaces"):
-        state, observer = states.get(device.pk), told.get(device.pk)
-        spec = state.spec if state else {}
-        rows.append(
-            {
-                "device": device.name,
-                "site": device.site.name,
-                "status": device.status,
-                "interfaces": [interface.name for interface in device.interfaces.all()],
-                "interface": spec.get("interface"),
-                "sampling_ratio": spec.get("sampling_ratio"),
-                "error": state.applied_error if state and state.applied_ok is False else "",
-                "told": observer.told if observer else {},
-                "told_at_s": observer.told_at.timestamp() if observer and observer.told_at else None,
-            }
-        )
-    return rows
+    looking = _looking(SENSOR_ROLE, lambda spec: spec.get("observer"))
+    prefetch_related_objects([one.device for one in looking], "interfaces")
+    return [
+        {
+            **one.data,
+            "interfaces": [interface.name for interface in one.device.interfaces.all()],
+            "interface": one.spec.get("interface"),
+            "sampling_ratio": one.spec.get("sampling_ratio"),
+        }
+        for one in looking
+    ]
 
 
 def collector_list() -> list[CollectorData]:
     """Return every device that can be a collector, whom it is told to hear, and what it last said. Three queries."""
-    devices, states = _with_role(COLLECTOR_ROLE)
-    # A collector speaks of itself under the first exporter's number.
-    first: dict[int, dict[str, Any]] = {
-        pk: next(iter(row.spec.get("exporters", ())), {}) for pk, row in states.items()
-    }
-    told = _told({pk: exporter.get("observer") for pk, exporter in first.items()})
-    rows: list[CollectorData] = []
-    for device in devices:
-        state, observer = states.get(device.pk), told.get(device.pk)
-        spec = state.spec if state else {}
-        rows.append(
-            {
-                "device": device.name,
-                "site": device.site.name,
-                "status": device.status,
-                "exporters": collector_exporters(spec),
-                "sflow_port": spec.get("sflow_port", SFLOW_PORT),
-                "ipfix_port": spec.get("ipfix_port", IPFIX_PORT),
-                "datagram_rate_max": spec.get("datagram_rate_max", DATAGRAM_RATE_MAX),
-                "is_applied": bool(state and state.is_converged),
-                "error": state.applied_error if state and state.applied_ok is False else "",
-                "told": observer.told if observer else {},
-                "told_at_s": observer.told_at.timestamp() if observer and observer.told_at else None,
-            }
-        )
-    return rows
+
+    def speaks_as(spec: dict[str, Any]) -> Any:
+        """A collector speaks of itself under the first exporter's number."""
+        exporters: list[dict[str, Any]] = spec.get("exporters", [])
+        return exporters[0].get("observer") if exporters else None
+
+    return [
+        {
+            **one.data,
+            "exporters": collector_exporters(one.spec),
+            "sflow_port": one.spec.get("sflow_port", SFLOW_PORT),
+            "ipfix_port": one.spec.get("ipfix_port", IPFIX_PORT),
+            "datagram_rate_max": one.spec.get("datagram_rate_max", DATAGRAM_RATE_MAX),
+            "is_applied": one.is_applied,
+        }
+        for one in _looking(COLLECTOR_ROLE, speaks_as)
+    ]
 
 
 def collector_exporters(spec: dict[str, Any]) -> list[str]:
@@ -317,11 +301,38 @@ def collector_exporters(spec: dict[str, Any]) -> list[str]:
     return [str(exporter["address"]) for exporter in spec.get("exporters", ())]
 
 
-def _with_role(role: str) -> tuple[QuerySet[Device], dict[int, DesiredState]]:
-    """Return the devices with a role, and what each is told to do in it."""
+class _Looking(NamedTuple):
+    """A device that can look at packets, and what it is told; ``data``: what sensors and collectors have in common."""
+
+    device: Device
+    spec: dict[str, Any]
+    is_applied: bool
+    data: LookingData
+
+
+def _looking(role: str, number_of: Callable[[dict[str, Any]], Any]) -> list[_Looking]:
+    """Return the devices with a role. Three queries.
+
+    Args:
+        number_of: spec -> number of the observation point under which the device speaks of itself.
+    """
     devices = Device.objects.filter(roles__contains=[role]).select_related("site")
-    states = DesiredState.objects.filter(role=role, device__in=devices)
-    return devices, {row.device_id: row for row in states}
+    states = {row.device_id: row for row in DesiredState.objects.filter(role=role, device__in=devices)}
+    told = _told({pk: number_of(row.spec) for pk, row in states.items()})
+    found = []
+    for device in devices:
+        state, observer = states.get(device.pk), told.get(device.pk)
+        data: LookingData = {
+            "device": device.name,
+            "site": device.site.name,
+            "status": device.status,
+            "error": state.applied_error if state and state.applied_ok is False else "",
+            "told": observer.told if observer else {},
+            "told_at_s": observer.told_at.timestamp() if observer and observer.told_at else None,
+        }
+        is_applied = bool(state and state.is_converged)
+        found.append(_Looking(device, state.spec if state else {}, is_applied, data))
+    return found
 
 
 def _told(numbers: dict[int, Any]) -> dict[int, Observer]:

@@ -5,7 +5,16 @@ from typing import Any
 
 from celery import shared_task
 
-from apps.mptcp.services import captures, changes, connections, live_association, samples, verdicts, webhooks
+from apps.mptcp.services import (
+    captures,
+    changes,
+    connections,
+    live_association,
+    moves,
+    samples,
+    verdicts,
+    webhooks,
+)
 
 
 @shared_task(name="mptcp.ingest_samples")
@@ -37,6 +46,12 @@ def deliver() -> None:
 def expire() -> None:
     """End verdicts whose time is over."""
     verdicts.verdicts_expire()
+
+
+@shared_task(name="mptcp.follow")
+def follow() -> None:
+    """Let what devices look at follow them to their new site."""
+    moves.devices_follow()
 
 
 @shared_task(name="mptcp.retention")

@@ -190,6 +190,22 @@ def test_viewer_may_look_and_not_decide(read_capture: Page, browser: Browser, po
         expect(watched.page.get_by_role("link", name="Upload a capture")).to_have_count(0)
 
 
+def assert_devices_are_read_on_a_phone(page: Page) -> None:
+    """At 390 px no table of devices scrolls sideways, and each cell says what it is."""
+    before = page.viewport_size
+    page.set_viewport_size({"width": 390, "height": 900})
+    for name in ("sensors", "collectors"):
+        widths = page.locator(f"#{name}-table").evaluate("box => [box.scrollWidth, box.clientWidth]")
+        assert widths[0] <= widths[1], f"{name} scroll sideways: {widths}"
+    label = page.locator('[data-collector="gw-b"] .losses').evaluate(
+        "cell => getComputedStyle(cell, '::before').content"
+    )
+    assert label == '"dropped, and why"'
+    assert_fits_and_reads(page, "/mptcp/ with a collector, on a phone")
+    assert before is not None
+    page.set_viewport_size(before)
+
+
 ROLES_OF_GW_B = """
 from nfvportal.inventory.models import Device
 device = Device.objects.get(name="gw-b")
@@ -223,5 +239,6 @@ def test_collector_is_told_whom_to_hear_and_says_why_it_does_not(
     expect(row.locator(".state")).to_have_text("not listening", timeout=15_000)
     expect(row.locator(".why")).to_contain_text("this agent offers wan.gateway")
     assert_fits_and_reads(page, "/mptcp/ with a collector")
+    assert_devices_are_read_on_a_phone(page)
     portal.manage("shell", "--command", ROLES_OF_GW_B.format("[]"))
     expect(page.locator("#collectors-empty")).to_be_visible(timeout=15_000)

@@ -70,7 +70,10 @@ def doubled() -> list[Segment]:
 CASES = {
     "join_flood": (flood, "256 joins between two hosts within 10 s"),
     "key_change": (other_key, "MP_FASTCLOSE carries another key"),
-    "duplicate_add_addr": (two_addresses, "address ID 2 a second address"),
+    "duplicate_add_addr": (
+        two_addresses,
+        "address ID 2 a second address, 10.2.0.66 beside 10.2.0.11",
+    ),
     "false_merge_suspected": (doubled, "of the connection's bytes"),
 }
 

@@ -12,6 +12,7 @@ from apps.mptcp.engine.record_batch import records_to_columns
 from apps.mptcp.engine.records import PacketRecords
 from apps.mptcp.models import AssociationDomain, ChangeLog, Connection, Observer, Subflow
 from apps.mptcp.record_log import log_append, log_entries, log_last
+from apps.mptcp.selectors import domain_data
 from apps.mptcp.services import live_association
 from apps.mptcp.services.leases import LOCK_CLASS
 from apps.mptcp.services.live_association import domain_associate
@@ -204,6 +205,9 @@ def test_full_log_refuses_and_counts_what_comes_and_keeps_what_it_has(
     assert sensor_samples_ingest(device_name=gateway.name, columns=columns) == 0
     domain = AssociationDomain.objects.get()
     assert domain.dropped_count == 3
+    told_s = domain_data(domain, ())["dropped_at_s"]
+    assert told_s is not None
+    assert abs(told_s - time.time()) < 60, "who reads of a loss wants to know whether it is over"
     domain_associate(domain_id=domain.pk)
     assert [len(flows) for _, _, flows in shape()] == [1]
 

@@ -9,18 +9,23 @@ from apps.mptcp.services.collectors import EXPORTERS_MAX, PORT_MAX, RATE_MAX
 from nfvportal.rest.strict import FiniteFloatField, StrictSerializer
 
 
-class SensorSerializer(serializers.Serializer[Any]):
-    """A device that can sample its packets; ``interface`` null: it does not."""
+class LookingSerializer(serializers.Serializer[Any]):
+    """A device that can look at packets; ``told``: what it last said of itself, its counts among it."""
 
     device = serializers.CharField()
     site = serializers.CharField()
     status = serializers.CharField()
-    interfaces = serializers.ListField(child=serializers.CharField())
-    interface = serializers.CharField(allow_null=True)
-    sampling_ratio = serializers.FloatField(allow_null=True)
     error = serializers.CharField()
     told = serializers.JSONField()
     told_at_s = serializers.FloatField(allow_null=True)
+
+
+class SensorSerializer(LookingSerializer):
+    """A device that can sample its packets; ``interface`` null: it does not."""
+
+    interfaces = serializers.ListField(child=serializers.CharField())
+    interface = serializers.CharField(allow_null=True)
+    sampling_ratio = serializers.FloatField(allow_null=True)
 
 
 class SensorChangeSerializer(StrictSerializer):
@@ -30,20 +35,14 @@ class SensorChangeSerializer(StrictSerializer):
     sampling_ratio = FiniteFloatField(required=False, default=0.01)
 
 
-class CollectorSerializer(serializers.Serializer[Any]):
-    """A device that can take samples of routers; ``exporters`` empty: it hears nobody. ``told``: its own counts."""
+class CollectorSerializer(LookingSerializer):
+    """A device that can take samples of routers; ``exporters`` empty: it hears nobody."""
 
-    device = serializers.CharField()
-    site = serializers.CharField()
-    status = serializers.CharField()
     exporters = serializers.ListField(child=serializers.CharField())
     sflow_port = serializers.IntegerField(allow_null=True)
     ipfix_port = serializers.IntegerField(allow_null=True)
     datagram_rate_max = serializers.IntegerField()
     is_applied = serializers.BooleanField()
-    error = serializers.CharField()
-    told = serializers.JSONField()
-    told_at_s = serializers.FloatField(allow_null=True)
 
 
 class CollectorChangeSerializer(StrictSerializer):

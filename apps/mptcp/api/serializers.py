@@ -313,6 +313,7 @@ class DomainSerializer(serializers.Serializer[AssociationDomain]):
     name = serializers.CharField()
     record_count = serializers.IntegerField()
     dropped_count = serializers.IntegerField()
+    dropped_at_s = serializers.FloatField(allow_null=True)
     subflow_count = serializers.IntegerField()
     worked_at_s = serializers.FloatField(allow_null=True)
     worked_by = serializers.CharField()

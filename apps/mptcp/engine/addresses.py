@@ -2,7 +2,18 @@
 
 from typing import Any
 
+from apps.mptcp.engine.records import address_text
+
 Address = tuple[int, int]  # halves, as in records
+
+
+def _end(end: tuple[Address, int]) -> str:
+    """Return an address as people write it, with its port where one was given."""
+    (high, low), port = end
+    text = address_text(high, low)
+    if not port:
+        return text
+    return f"[{text}]:{port}" if ":" in text else f"{text}:{port}"
 
 
 class Addresses:
@@ -26,9 +37,11 @@ class Addresses:
         others = [other for other, told in known.items() if told == end and other != address_id]
         known.setdefault(address_id, end)
         if before is not None and before != end:
-            return f"ADD_ADDR gives address ID {address_id} a second address"
+            return (
+                f"ADD_ADDR gives address ID {address_id} a second address, {_end(end)} beside {_end(before)}"
+            )
         if before is None and others:
-            return f"ADD_ADDR announces one address under IDs {others[0]} and {address_id}"
+            return f"ADD_ADDR announces one address, {_end(end)}, under IDs {others[0]} and {address_id}"
         return None
 
     def withdraw(self, connection: int, side: int, address_id: int) -> Address | None:

@@ -275,7 +275,7 @@ def align_pairs(rows: Any, following: Any, parity: Any, pairs: Any, lag_us: int,
 @compiled
 def take_without_veto(rows: Any, following: Any, parity: Any, ends: Any, lag_us: int, grown: Any, is_taken: Any,
                       out: Any, work_at: Any, work_value: Any, trial: Any) -> None:  # fmt: skip
-    """Take pairs of connections in order, int64[pairs, 3] of row, row, flip, but those that a veto keeps apart.
+    """Take pairs of connections in order, int32[pairs, 3] of row, row, flip, but those that a veto keeps apart.
 
     Each connection is taken once: ``grown`` marks its row.
     """
@@ -293,6 +293,46 @@ def take_without_veto(rows: Any, following: Any, parity: Any, ends: Any, lag_us:
 
 
 @compiled
+def align_rows(rows: Any, following: Any, parity: Any, i: int, j: int, lag_us: int, out: Any, work_at: Any,
+               work_value: Any) -> Any:  # fmt: skip
+    """Test two subflows of one connection, at its rates; ``out`` is as of ``align``."""
+    for side in range(2):
+        rate, burst = fastest(rows, following, parity, i, side, -1.0, 0.0, work_at[0], work_value[0])
+        out[4 + side] = rate if rate >= 0 else UNPACED_BPS
+        out[6 + side] = burst if rate >= 0 else UNPACED_BYTES
+    flip = int(parity[i]) ^ int(parity[j])
+    return align(rows[i], rows[j], flip, int(parity[i]), lag_us, work_at, work_value, out)
+
+
+@compiled
+def shows_both(row: Any) -> bool:
+    """Return whether a subflow showed numbers of both spaces."""
+    return bool(row.space[0].points > 0 and row.space[1].points > 0)
+
+
+@compiled
+def find_stronger(rows: Any, following: Any, parity: Any, edges: Any, count: int, kinds: Any, lag_us: int,
+                  found: Any, out: Any, work_at: Any, work_value: Any, trial: Any) -> int:  # fmt: skip
+    """Write edges of two kinds whose rows meet in both spaces by now; returns how many.
+
+    ``out`` takes chance and misses, as of ``align``.
+    """
+    written = 0
+    for k in range(count):
+        edge = edges[k]
+        if edge.is_dead != 0 or edge.is_inherited != 0 or (edge.kind != kinds[0] and edge.kind != kinds[1]):
+            continue
+        i, j = edge.i, edge.j
+        if not shows_both(rows[i]) or not shows_both(rows[j]):
+            continue
+        if align_rows(rows, following, parity, i, j, lag_us, trial, work_at, work_value) == HOLDS:
+            found[written] = k
+            out[written, 0], out[written, 1], out[written, 2] = trial[0], trial[1], trial[2]
+            written += 1
+    return written
+
+
+@compiled
 def is_near(mine: Any, theirs: Any, both_64: bool) -> bool:
     """Return whether a space's highest number is so near all that a sibling showed that none can be a veto.
 
@@ -307,22 +347,6 @@ def is_near(mine: Any, theirs: Any, both_64: bool) -> bool:
         abs(difference(mine.hi, theirs.hi, both_64)) <= bound
         and abs(difference(mine.hi, oldest, both_64)) <= bound
     )
-
-
-@compiled
-def mark_soft(edges: Any, count: int, first_soft: int, following: Any, is_soft: Any) -> int:
-    """Mark the rows of connections that a soft edge holds together; returns how many such edges there are."""
-    found = 0
-    for k in range(count):
-        edge = edges[k]
-        if edge.kind < first_soft or edge.is_dead != 0:
-            continue
-        found += 1
-        row = edge.i
-        while is_soft[row] == 0:
-            is_soft[row] = 1
-            row = following[row]
-    return found
 
 
 @compiled

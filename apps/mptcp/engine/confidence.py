@@ -11,10 +11,9 @@ from typing import Final
 
 import numpy as np
 
-from apps.mptcp.engine.alignment import mark_soft
 from apps.mptcp.engine.coverage import find_surplus, shares
 from apps.mptcp.engine.domain import Domain
-from apps.mptcp.engine.evidence import FIRST_SOFT
+from apps.mptcp.engine.evidence import FIRST_SOFT, mark_soft
 from apps.mptcp.engine.values import AlarmKind
 
 PARTS: Final = 8

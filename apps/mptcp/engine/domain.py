@@ -75,14 +75,15 @@ class Domain:
         subflow = self.table.ids.item(younger) if is_single else None
         self._note_united(kept, gone, turned, subflow, at_s)
 
-    def unite_all(self, ends: NDArray[np.int64], at_s: float) -> None:
-        """Make one connection of each of many pairs: int64[pairs, 3] of row, row, flip."""
+    def unite_all(self, ends: NDArray[np.int32], at_s: float) -> None:
+        """Make one connection of each of many pairs: int32[pairs, 3] of row, row, flip."""
         done = self.groups.unite_all(ends)
         done[:, 2] = self.table.ids[done[:, 2]]
         # All at once, as Python's numbers, would take more room than their subflows.
         for start in range(0, len(done), _NOTED_AT_ONCE):
             for kept, gone, subflow, is_single, turned in done[start : start + _NOTED_AT_ONCE].tolist():
-                self._note_united(kept, gone, turned, subflow if is_single else None, at_s)
+                single = gone if subflow == gone else subflow  # mostly one number: let it be one object
+                self._note_united(kept, gone, turned, single if is_single else None, at_s)
 
     def _note_united(self, kept: int, gone: int, turned: int, single: int | None, at_s: float) -> None:
         self.addresses.merge(kept, gone, turned)

@@ -7,6 +7,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from apps.mptcp.engine.compiling import compiled
 from apps.mptcp.engine.values import HARD, EvidenceKind
 
 EDGE: Final = np.dtype(
@@ -33,6 +34,22 @@ SOFT_CODES: Final = tuple(CODE[kind] for kind in KINDS if kind not in HARD)
 FIRST_SOFT: Final = min(SOFT_CODES)
 
 
+@compiled
+def mark_soft(edges: Any, count: int, first_soft: int, following: Any, is_soft: Any) -> int:
+    """Mark the rows of connections that a soft edge holds together; returns how many such edges there are."""
+    found = 0
+    for k in range(count):
+        edge = edges[k]
+        if edge.kind < first_soft or edge.is_dead != 0:
+            continue
+        found += 1
+        row = edge.i
+        while is_soft[row] == 0:
+            is_soft[row] = 1
+            row = following[row]
+    return found
+
+
 class Edges:
     """All edges of a domain in an array that grows by halves."""
 
@@ -55,11 +72,13 @@ class Edges:
         if self.count + count > len(self.all):
             self.all.resize(self.count + max(count, self.count // 2), refcheck=False)
 
-    def add_many(self, edges: NDArray[Any]) -> None:
-        """Keep edges whose fields are filled in."""
-        self.make_room(len(edges))
-        self.all[self.count : self.count + len(edges)] = edges
-        self.count += len(edges)
+    def add_many(self, count: int) -> NDArray[Any]:
+        """Keep some more edges; returns them, all zero, to be filled in."""
+        self.make_room(count)
+        added = self.all[self.count : self.count + count]
+        self.count += count
+        added[:] = np.zeros((), EDGE)
+        return added
 
     def inherit(self, edge: Any, i: int, j: int, flip: int) -> None:
         """Keep a copy of an edge between two rows that were joined through one that is gone."""
@@ -107,6 +126,8 @@ def words(kind: EvidenceKind, number: int, false_probability: float, gap: Sequen
             text = f"Both ended their data at number {number} ({chance})."
         case EvidenceKind.BOTH_SPACES:
             text = f"Numbers of both directions meet, within {_bytes(gaps)} ({chance} {others})."
+        case EvidenceKind.EQUAL_32:
+            text = f"One direction stands at the same 32-bit number ({chance} {others})."
         case EvidenceKind.ONE_SPACE_64:
             text = f"64-bit numbers of one direction meet, within {_bytes(gaps)} ({chance} {others})."
         case _:

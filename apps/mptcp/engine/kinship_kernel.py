@@ -99,7 +99,7 @@ def unite(label: Any, following: Any, parity: Any, i: int, j: int, flip: int) ->
 
 @compiled
 def unite_all(label: Any, following: Any, parity: Any, ends: Any, out: Any) -> None:
-    """Join many pairs of rows in order, int64[pairs, 3] of row, row, flip; ``out`` is int64[pairs, 5].
+    """Join many pairs of rows in order, int32[pairs, 3] of row, row, flip; ``out`` is int64[pairs, 5].
 
     It takes ids kept and gone, a row of the one gone, whether that was alone, and whether its sides turned.
     """

@@ -1,5 +1,7 @@
 """All subflows of an association domain in one array, found by the hash of their 4-tuples."""
 
+import contextlib
+import mmap
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,37 @@ from apps.mptcp.engine.blocking import Address
 from apps.mptcp.engine.packet_kernel import find_row, first_unnamed, rehash
 from apps.mptcp.engine.records import PacketRecords
 from apps.mptcp.engine.subflow_layout import EMPTY, OBSERVERS_MAX, SUBFLOW
+
+_NOTHING = np.zeros(0, SUBFLOW)
+
+
+class _Pages:
+    """Memory of its own for records: it grows where it is, and takes room only where a subflow lives.
+
+    Copied into a larger array, a table would for a moment take twice its size.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._map = mmap.mmap(-1, size * SUBFLOW.itemsize, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        self._let_be_huge()
+
+    def _let_be_huge(self) -> None:
+        # Packets meet records at random: with large pages the processor finds them sooner. Not every kernel has them.
+        with contextlib.suppress(OSError, AttributeError):
+            self._map.madvise(mmap.MADV_HUGEPAGE)
+
+    def rows(self) -> NDArray[Any]:
+        """Return the records; while somebody looks at them, they cannot grow."""
+        return np.frombuffer(self._map, SUBFLOW)
+
+    def stretch(self, size: int) -> bool:
+        """Make room for so many records; returns whether that went without a copy."""
+        try:
+            self._map.resize(size * SUBFLOW.itemsize)
+        except (BufferError, OSError, SystemError, ValueError):  # looked at, or a system that cannot
+            return False
+        self._let_be_huge()
+        return True
 
 
 class SubflowTable:
@@ -20,7 +53,8 @@ class SubflowTable:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self.rows = np.zeros(min(256, limit), SUBFLOW)
+        self._pages = _Pages(min(256, limit))
+        self.rows = self._pages.rows()
         self.slots: NDArray[np.int32] = np.full(1024, EMPTY, np.int32)
         self.free: list[int] = []
         self.used = 0  # records from here on were never used
@@ -73,9 +107,11 @@ class SubflowTable:
             return False
         before = len(self.rows)
         size = min(self.limit, before + max(256, before // 2))
-        grown = np.zeros(size, SUBFLOW)  # its pages take memory only when a subflow lives there
-        grown[: self.used] = self.rows[: self.used]
-        self.rows = grown
+        self.rows = _NOTHING  # whoever else still looks at the records would keep them where they are
+        if not self._pages.stretch(size):
+            old, self._pages = self._pages, _Pages(size)
+            self._pages.rows()[: self.used] = old.rows()[: self.used]
+        self.rows = self._pages.rows()
         return True
 
     def rehash(self) -> None:

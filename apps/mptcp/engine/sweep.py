@@ -89,41 +89,50 @@ def gather(rows: NDArray[Any], used: int, following: NDArray[np.int32], parity: 
 
 
 @compiled
-def _meet(owner: Any, start: Any, length: Any, order: Any, out: Any) -> int:
-    """Write pairs (interval, interval) that overlap on the circle; returns how many there are, also beyond ``out``."""
+def _meet(place: Any, lo: Any, hi: Any, start: Any, wider: Any, order: Any, out: Any) -> int:
+    """Write pairs of intervals that overlap on the circle; returns how many there are, also beyond ``out``.
+
+    Args:
+        place: of each interval, twice its unit and its space.
+        lo, hi: by place; start: lo less half of ``wider``, which is added to each length.
+    """
     count, n = 0, len(order)
-    for place in range(n):
-        one = order[place]
+    for k in range(n):
+        one = place[order[k]]
+        length = hi[one] - lo[one] + wider
         for step in range(1, min(n - 1, FORWARD_MAX) + 1):
-            other = order[(place + step) % n]
-            if start[other] - start[one] > length[one]:  # unsigned: the way forward on the circle
+            following = order[(k + step) % n]
+            if start[following] - start[order[k]] > length:  # unsigned: the way forward on the circle
                 break
-            if owner[other] != owner[one]:
+            other = place[following]
+            if other >> 1 != one >> 1:
                 if count < len(out):
-                    out[count, 0] = one
-                    out[count, 1] = other
+                    out[count, 0], out[count, 1] = one >> 1, one & 1
+                    out[count, 2], out[count, 3] = other >> 1, other & 1
                 count += 1
     return count
 
 
-def meeting_pairs(units: Units, tolerance_bytes: int) -> NDArray[np.int64]:
-    """Return int64[pairs, 4]: unit, its space, unit, its space, for 64-bit intervals that meet within the tolerance.
+def meeting_pairs(units: Units, tolerance_bytes: int) -> NDArray[np.int32]:
+    """Return int32[pairs, 4]: unit, its space, unit, its space, for 64-bit intervals that meet within the tolerance.
 
     Complexity: O(n log n + pairs).
     """
-    owner, side = np.nonzero(units.known == KNOWN_64)
-    if len(owner) < 2:
-        return np.zeros((0, 4), np.int64)
-    start = units.lo[owner, side] - np.uint64(tolerance_bytes // 2)
-    length = units.hi[owner, side] - units.lo[owner, side] + np.uint64(tolerance_bytes // 2 * 2)
-    order = np.argsort(start)
-    out = np.empty((len(owner) + 16, 2), np.int64)
-    count = _meet(owner, start, length, order, out)
+    place = np.flatnonzero(units.known.reshape(-1) == KNOWN_64).astype(np.int32)
+    if len(place) < 2:
+        return np.zeros((0, 4), np.int32)
+    lo, hi = units.lo.reshape(-1), units.hi.reshape(-1)
+    half = np.uint64(tolerance_bytes // 2)
+    start = lo[place]
+    start -= half
+    order = np.argsort(start).astype(np.int32)
+    wider = np.uint64(2) * half
+    out = np.empty((len(place) + 16, 4), np.int32)  # takes memory only where something is written
+    count = _meet(place, lo, hi, start, wider, order, out)
     if count > len(out):
-        out = np.empty((count, 2), np.int64)
-        _meet(owner, start, length, order, out)
-    one, other = out[:count, 0], out[:count, 1]
-    return np.stack((owner[one], side[one], owner[other], side[other]), axis=1)
+        out = np.empty((count, 4), np.int32)
+        _meet(place, lo, hi, start, wider, order, out)
+    return out[:count]
 
 
 @compiled
@@ -177,7 +186,7 @@ def _judge(pairs: Any, units: Any, near: float, far: float, start_bytes: int, ve
 
 
 def judge(
-    pairs: NDArray[np.int64], units: Units, near_bytes: float, far_bytes: float, start_bytes: int
+    pairs: NDArray[np.int32], units: Units, near_bytes: float, far_bytes: float, start_bytes: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.float64]]:
     """Return verdict, gaps by the first unit's spaces (NaN: not compared) and chance of each pair.
 

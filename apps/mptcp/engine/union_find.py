@@ -43,7 +43,7 @@ class Groups:
         kept, gone = unite(self.label, self.following, self.parity, i, j, flip)
         return int(kept), int(gone)
 
-    def unite_all(self, ends: NDArray[np.int64]) -> NDArray[np.int64]:
+    def unite_all(self, ends: NDArray[np.int32]) -> NDArray[np.int64]:
         """Join many pairs of rows; see the function."""
         out = np.empty((len(ends), 5), np.int64)
         unite_all(self.label, self.following, self.parity, ends, out)

@@ -27,6 +27,7 @@ class EvidenceKind(StrEnum):
     BOTH_SPACES = "both_spaces"  # T5
     ONE_SPACE_64 = "one_space_64"  # T6
     ALIGNED_32 = "aligned_32"  # T7
+    EQUAL_32 = "equal_32"  # T6 at 32 bit, where a direction stands still
     COVERAGE = "coverage"  # T8: speaks of completeness, never of identity
 
 

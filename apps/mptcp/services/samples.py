@@ -55,7 +55,9 @@ def sensor_samples_ingest(*, device_name: str, columns: Columns) -> int:
     _observers_set(domain, device, records, columns)
     if not log_append(domain.pk, records, time.time()):
         DROPPED.inc(len(records))
-        AssociationDomain.objects.filter(pk=domain.pk).update(dropped_count=F("dropped_count") + len(records))
+        AssociationDomain.objects.filter(pk=domain.pk).update(
+            dropped_count=F("dropped_count") + len(records), dropped_at=timezone.now()
+        )
         return 0
     associate_later(domain.pk)
     return len(records)

@@ -14,6 +14,8 @@ const canOperate = find("#mptcp").dataset.canOperate === "true";
 const ORDER = ["active", "idle", "ended"];
 const ADDRESS = /[.:]/;
 const WORKED_S = 10;
+// An hour after the last one, losses are history: they stay in the table.
+const LOSS_SHOWN_S = 3600;
 const connections = new Map();
 const domains = new Map();
 const alarms = new Map();
@@ -79,12 +81,12 @@ function showVerdict() {
   const open = [...alarms.values()].filter((alarm) => alarm.acknowledged_at_s === null);
   const nowS = stream.nowS();
   const silent = [...domains.values()].filter((domain) => domain.sensors.length && (domain.worked_at_s === null || nowS - domain.worked_at_s > WORKED_S));
-  const dropped = [...domains.values()].filter((domain) => domain.dropped_count > 0);
+  const dropped = [...domains.values()].filter((domain) => domain.dropped_at_s !== null && nowS - domain.dropped_at_s < LOSS_SHOWN_S);
   const summary = `${many(active.length, "active connection")}, ${several} with several subflows.`;
   const words = [
     ...(open.length ? [`${many(open.length, "alarm")} to look at`] : []),
     ...silent.map((domain) => `nothing arrives at ${domain.name} from ${domain.sensors.join(", ")}`),
-    ...dropped.map((domain) => `${domain.name} lost ${many(domain.dropped_count, "record")}`),
+    ...dropped.map((domain) => `${domain.name} lost records, last ${span(nowS - domain.dropped_at_s)} ago`),
   ];
   const isOld = stream.state === "stale";
   const state = open.length ? "down" : words.length ? "degraded" : active.length ? "up" : "unknown";
@@ -118,7 +120,7 @@ function showDomains() {
   const rows = [...domains.values()].sort((one, other) => one.name.localeCompare(other.name));
   const nowS = stream.nowS();
   find("#domains").replaceChildren(...rows.map((row) => make("tr", null, make("th", { scope: "row" }, row.name), make("td", null, row.sensors.join(", ") || "none"), make("td", { class: "figure" }, count(row.subflow_count)),
-    make("td", { class: "figure" }, count(row.record_count)), make("td", { class: "figure" }, count(row.dropped_count)), make("td", { class: "small soft" }, row.worked_at_s ? `${span(nowS - row.worked_at_s)} ago` : "never"))));
+    make("td", { class: "figure" }, count(row.record_count)), make("td", { class: "figure" }, count(row.dropped_count), row.dropped_at_s === null ? null : make("div", { class: "small soft" }, `last ${moment(row.dropped_at_s)}`)), make("td", { class: "small soft" }, row.worked_at_s ? `${span(nowS - row.worked_at_s)} ago` : "never"))));
   find("#domains-empty").hidden = rows.length > 0;
 }
 

@@ -11,6 +11,7 @@ export const EVIDENCE = {
   both_spaces: "overlap in both directions",
   one_space_64: "overlap in one direction",
   aligned_32: "overlap aligned in time",
+  equal_32: "same number in one direction",
   coverage: "completeness",
 };
 const HARD = new Set(["token", "key", "idsn", "data_fin"]);

@@ -209,6 +209,72 @@ def test_32_bit_numbers_of_one_space_are_never_enough() -> None:
     assert not are_siblings(wire.run(), WIFI, LTE)
 
 
+def one_way(wire: Wire, flow: tuple[str, int, str, int], base: int, stands_at: int, until: int = 10) -> None:
+    """An upload as Linux does it: numbers of 64 bits, and answers of 32 to a server that sends nothing."""
+    for second in range(until):
+        wire.data(flow, second, base + second * 1_000_000)
+        wire.ack(flow, second + 0.5, stands_at, wide=False)
+
+
+@pytest.mark.parametrize("past_the_end", [0, 1])
+def test_a_direction_that_stands_still_is_told_by_a_single_32_bit_number(past_the_end: int) -> None:
+    """The number after DATA_FIN is one higher; such an answer may be all that was sampled of a subflow."""
+    wire = Wire()
+    one_way(wire, WIFI, 5 << 60, 0xFFFF_FFFF)
+    wire.ack(LTE, 12, 0xFFFF_FFFF + past_the_end, wide=False)
+    wire.ack(FAR, 12, 0xFFFF_FFFF + 40, wide=False)
+    machine = wire.run()
+    assert are_siblings(machine, WIFI, LTE)
+    assert not are_siblings(machine, WIFI, FAR)
+    evidence = found(machine, WIFI).evidence[0]
+    assert evidence.kind is EvidenceKind.EQUAL_32
+    assert evidence.false_probability == pytest.approx(2 * 3 / 2**32, rel=0.6)
+    assert not found(machine, WIFI).is_blockable, "one number of 32 bits stops nobody"
+
+
+def test_a_standing_number_joins_against_no_veto() -> None:
+    wire = Wire()
+    one_way(wire, WIFI, 5 << 60, 77)
+    one_way(wire, LTE, 6 << 60, 77)
+    assert not are_siblings(wire.run(), WIFI, LTE)
+
+
+def test_a_standing_number_says_little_in_a_crowd() -> None:
+    wire = Wire()
+    one_way(wire, WIFI, 5 << 60, 77, until=1)
+    wire.ack(LTE, 1, 77, wide=False)
+    for k in range(200):
+        wire.ack(("10.0.0.1", 2000 + k, "10.9.0.1", 443), 1, 1_000_000 * (k + 1), wide=False)
+    assert are_siblings(wire.run(), WIFI, LTE)
+    assert not are_siblings(wire.run(Associator(AssociatorConfig(false_partners=1e-6))), WIFI, LTE)
+
+
+def test_a_link_of_one_direction_rests_on_both_when_both_were_seen() -> None:
+    """A later sample of the same subflow says more: then the connection may be blocked."""
+    wire = Wire()
+    one_way(wire, WIFI, 5 << 60, 77)
+    wire.ack(LTE, 3, 77, wide=False)
+    machine = wire.run()
+    assert found(machine, WIFI).evidence[0].kind is EvidenceKind.EQUAL_32
+    more = Wire()
+    more.data(WIFI, 10, (5 << 60) + 10_000_000)
+    more.data(LTE, 10, (5 << 60) + 10_050_000)
+    more.run(machine)
+    assert [one.kind for one in found(machine, WIFI).evidence] == [EvidenceKind.BOTH_SPACES]
+    assert found(machine, WIFI).is_blockable
+
+
+def test_a_late_subflow_is_held_by_the_direction_that_stands() -> None:
+    """At 32 bit: in the one direction it trails by more than the lag, in the other nothing moves."""
+    wire = Wire()
+    bulk(wire, WIFI, 100, 70)
+    for second in (6, 8):
+        wire.data(LTE, second, 100 + int((second - 5.5) * 1e6), ack=70, wide=False)
+    machine = wire.run()
+    assert are_siblings(machine, WIFI, LTE)
+    assert found(machine, WIFI).evidence[0].kind is EvidenceKind.EQUAL_32
+
+
 def test_32_bit_numbers_wrap() -> None:
     wire = Wire()
     bulk(wire, WIFI, (1 << 32) - 4_000_000, (1 << 32) - 1)
@@ -469,5 +535,20 @@ def test_an_address_id_with_two_addresses_raises_an_alarm() -> None:
         high, low = address_halves(address)
         wire.put(WIFI, 1, up=False, has=int(Has.ADD_ADDR), address_id=2, added_hi=high, added_lo=low)
     changes = machine.step(wire.records(), START_S + 1)
-    alarms = [change.alarm for change in changes if change.kind is ChangeKind.ALARM]
-    assert alarms == [AlarmKind.DUPLICATE_ADD_ADDR]
+    alarms = [change for change in changes if change.kind is ChangeKind.ALARM]
+    assert [change.alarm for change in alarms] == [AlarmKind.DUPLICATE_ADD_ADDR]
+    assert "address ID 2" in alarms[0].words
+    assert "10.66.0.1 beside 10.9.0.2" in alarms[0].words, "an operator needs both addresses"
+
+
+def test_an_address_with_two_ids_raises_an_alarm() -> None:
+    machine = Associator()
+    wire = Wire()
+    handshake(wire)
+    high, low = address_halves("2001:db8::7")
+    for address_id in (2, 5):
+        wire.put(WIFI, 1, up=False, has=int(Has.ADD_ADDR), address_id=address_id, added_hi=high, added_lo=low,
+                 added_port=8443)  # fmt: skip
+    changes = machine.step(wire.records(), START_S + 1)
+    alarms = [change.words for change in changes if change.kind is ChangeKind.ALARM]
+    assert alarms == ["ADD_ADDR announces one address, [2001:db8::7]:8443, under IDs 2 and 5"]
