@@ -25,7 +25,9 @@ class PortalTask(DjangoTask):  # type: ignore[misc]  # Celery has no types
     """A task that keeps its process's connection to the database for the next, as a request of the web process does."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run with a connection that is known to be good, or with none yet."""
+        """Run; in a worker, with a connection that is known to be good, or with none yet."""
+        if self.request.called_directly or self.request.is_eager:  # perhaps in somebody's transaction
+            return self.run(*args, **kwargs)
         close_old_connections()
         try:
             return self.run(*args, **kwargs)
