@@ -203,7 +203,8 @@ STORAGES = {
 }
 # Development serves straight from the source folders; production from STATIC_ROOT after collectstatic.
 WHITENOISE_USE_FINDERS = not PRODUCTION
-WHITENOISE_AUTOREFRESH = DEBUG
+# Otherwise each client of a test would look through all files first: 90 ms for each of a thousand.
+WHITENOISE_AUTOREFRESH = DEBUG or PROFILE == "test"
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [

@@ -1,6 +1,7 @@
 """Fixtures for all tests. The servers start earlier, in ``tests/support/services.py``."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,12 +17,25 @@ settings.load_profile("suite")
 ALONE = (
     "tests/browser/test_chains_live.py",
     "tests/crash/",
-    "tests/lab/traffic/",
+    "tests/lab/traffic/test_program.py",
+    "tests/lab/traffic/test_role.py",
+    "tests/lab/traffic/test_streams.py",
+    "tests/lab/traffic/test_voice.py",
     "tests/mptcp/test_in_lab.py",
     "tests/wan/agent/test_failover_in_lab.py",
 )
 # One portal serves all others of these.
 BROWSER = "tests/browser/"
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Import nothing that one of the two parts would only pass over: that alone takes seconds."""
+    if config.getoption("markexpr") not in ("machine", "not machine") or collection_path.suffix != ".py":
+        return None
+    if not collection_path.name.startswith("test_"):
+        return None
+    is_alone = collection_path.relative_to(config.rootpath).as_posix().startswith(ALONE)
+    return True if is_alone != (config.getoption("markexpr") == "machine") else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -37,7 +37,7 @@ def worker(servers: Servers, name: str) -> Iterator["subprocess.Popen[bytes]"]:
                 sys.executable, "-m", "celery", "-A", "nfvportal.celery", "worker", "-n", f"{name}@localhost",
                 "-Q", "engine,telemetry", "-c", "1", "-l", "INFO", "--without-gossip", "--without-mingle",
             ],
-            env={**os.environ, "DATABASE_URL": _test_database_url()},
+            env={**os.environ, "DATABASE_URL": _test_database_url(), "CELERY_SKIP_CHECKS": "1"},
             cwd=CHECKOUT, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
             start_new_session=True, preexec_fn=tether(signal.SIGKILL),
         )  # fmt: skip

@@ -25,6 +25,7 @@ from nfvportal.supervise.valkey import valkey_answers, valkey_argv, valkey_find
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 READY_WITHIN_S = 60
+WORKER_NAME = "test-worker"  # what the database calls its connections
 
 # A test database that a crash of the operating system may spoil is no loss.
 POSTGRES_TEST_SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
@@ -164,7 +165,12 @@ class Worker:
                     *("-Q", "control,engine,telemetry", "-c", "2", "-l", "INFO"),
                     *("--without-gossip", "--without-mingle"),
                 ],
-                env={**os.environ, "DATABASE_URL": _test_database_url()},
+                env={
+                    **os.environ,
+                    "DATABASE_URL": _test_database_url(),
+                    "CELERY_SKIP_CHECKS": "1",
+                    "PGAPPNAME": WORKER_NAME,
+                },
                 cwd=CHECKOUT,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -13,7 +13,7 @@ from rest_framework.views import APIView
 from apps.mptcp import selectors
 from apps.mptcp.accuracy import PACKETS, RATIOS, packets_needed
 from apps.mptcp.charts import measured_figure, missed_figure, seen_figure
-from apps.mptcp.services.accuracy_job import accuracy_start
+from apps.mptcp.services.accuracy_start import accuracy_start
 from nfvportal.jobs.api.serializers import JobSerializer
 from nfvportal.rest.strict import check_filters
 from nfvportal.rest.views import accepted

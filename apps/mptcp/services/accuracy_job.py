@@ -4,8 +4,6 @@ from contextlib import closing
 from dataclasses import asdict
 from typing import Any, Final
 
-from django.contrib.auth.models import User
-
 from apps.mptcp.accuracy import RATIOS, compare
 from apps.mptcp.association import CaptureAssociation
 from apps.mptcp.capture_options import CaptureOptions
@@ -13,27 +11,13 @@ from apps.mptcp.engine.capture import CHUNK_BYTES, CaptureDecoder
 from apps.mptcp.engine.values import Connection
 from apps.mptcp.models import Capture, CaptureState
 from apps.mptcp.services.captures import capture_path, capture_state_set
-from nfvportal.jobs.models import Job
 from nfvportal.jobs.runner import JobHandle
-from nfvportal.jobs.services import job_start
 from nfvportal.lib.errors import InvalidInputError
 
-JOB_KIND: Final = "mptcp.accuracy"
 # TABLE: the readings that are compared with the full one.
 READINGS: Final = tuple(
     CaptureOptions(sample=ratio, width32=width32) for width32 in (False, True) for ratio in RATIOS
 )
-
-
-def accuracy_start(*, row: Capture, user: User) -> Job:
-    """Start to measure on a capture that was read.
-
-    Raises:
-        InvalidInputError: it is not ready, or its file is no longer kept.
-    """
-    if row.state != CaptureState.READY or not row.is_file_kept:
-        raise InvalidInputError("", "needs a capture that was read and whose file is still kept")
-    return job_start(kind=JOB_KIND, params={"capture": row.pk, "file": row.file_name}, user=user)
 
 
 def run(job: JobHandle) -> dict[str, Any]:
