@@ -122,6 +122,8 @@ def seek_64(domain: Domain, units: sweep.Units) -> Links:
     """Return links between connections whose 64-bit intervals meet."""
     groups, rivals = domain.groups, len(units.head)
     pairs = sweep.meeting_pairs(units, 2 * domain.config.far_bytes)
+    if not len(pairs):
+        return Links(np.empty((0, 3), np.int32), np.empty(0, np.uint8), np.empty(0), np.empty((0, 2)), rivals)
     near = near_bytes(domain, rivals)
     verdict, gap, chance = sweep.judge(pairs, units, near, domain.config.far_bytes, START_BYTES)
     chosen = np.flatnonzero(verdict != sweep.REFUSED)
@@ -250,6 +252,8 @@ def strengthen(domain: Domain, rivals: int) -> None:
         table.rows, groups.following, groups.parity, edges.all, edges.count, ONE_SPACED,
         _lag_us(domain), found, out, *domain.work[:2], np.empty(8),
     )  # fmt: skip
+    if not count:
+        return
     chance = out[:count, 0] * rivals
     is_sure = chance <= STRONG_32
     index, kept = found[:count][is_sure], edges.kept

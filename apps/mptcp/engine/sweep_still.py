@@ -65,22 +65,19 @@ def candidates(
 
     Complexity: O(n log n + pairs).
     """
-    found = np.zeros((0, 2), np.int32)
-    length = np.empty(units.lo.shape)
-    if (units.known == KNOWN_32).any():
-        lo = np.zeros(units.lo.shape, np.uint32)
-        _ranges(rows, following, parity, units.head, lo, length)
-        place = np.flatnonzero((length.reshape(-1) >= 0) & (length.reshape(-1) <= STILL_BYTES)).astype(
-            np.int32
-        )
-        order = np.argsort(lo.reshape(-1)[place]).astype(np.int32)
-        sides = (lo.reshape(-1), length.reshape(-1), units.known.reshape(-1))
-        found = np.empty((len(place) + 16, 2), np.int32)
-        count = _meet(place, *sides, order, found)
-        if count > len(found):
-            found = np.empty((count, 2), np.int32)
-            _meet(place, *sides, order, found)
-        found = found[:count]
+    if not (units.known == KNOWN_32).any():
+        return np.empty((0, 4), np.int64), np.empty(0)
+    lo, length = np.zeros(units.lo.shape, np.uint32), np.empty(units.lo.shape)
+    _ranges(rows, following, parity, units.head, lo, length)
+    place = np.flatnonzero((length.reshape(-1) >= 0) & (length.reshape(-1) <= STILL_BYTES)).astype(np.int32)
+    order = np.argsort(lo.reshape(-1)[place]).astype(np.int32)
+    sides = (lo.reshape(-1), length.reshape(-1), units.known.reshape(-1))
+    found = np.empty((len(place) + 16, 2), np.int32)
+    count = _meet(place, *sides, order, found)
+    if count > len(found):
+        found = np.empty((count, 2), np.int32)
+        _meet(place, *sides, order, found)
+    found = found[:count]
     width = length.reshape(-1)[found].sum(axis=1) + 2.0 * TOLERANCE_BYTES + 1.0
     pairs = np.stack((found[:, 0] >> 1, found[:, 0] & 1, found[:, 1] >> 1, found[:, 1] & 1), axis=1)
     return pairs.astype(np.int64), width / 2.0**32
