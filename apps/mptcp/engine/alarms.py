@@ -20,31 +20,40 @@ class JoinWatch:
         self.window_s = window_s
         self.limit = limit
         self._recent: deque[tuple[float, tuple[Name, Name]]] = deque()
-        self._counts: dict[Name, int] = {}
+        self._counts: Counter[Name] = Counter()  # empty until there are joins enough to be a flood
         self._told: set[Name] = set()
 
     def join(self, at_s: float, token: int, client: tuple[int, int], server: tuple[int, int]) -> str | None:
         """Note a joining SYN; returns words when the flood begins."""
         names = ((TOKEN, token), (HOSTS, *client, *server))
-        recent, counts = self._recent, self._counts
+        recent = self._recent
         recent.append((at_s, names))
         while recent[0][0] < at_s - self.window_s:
             for name in recent.popleft()[1]:
                 self._uncount(name)
-        words = None
+        if not self._counts:
+            if len(recent) < self.limit:  # no name can have come so often
+                return None
+            self._counts = Counter(name for _, others in recent for name in others)
+        else:
+            self._counts.update(names)
+        return self._tell(names)
+
+    def _tell(self, names: tuple[Name, Name]) -> str | None:
         for name in names:
-            count = counts[name] = counts.get(name, 0) + 1
-            if count >= self.limit and name not in self._told and words is None:
+            if self._counts[name] >= self.limit and name not in self._told:
                 self._told.add(name)
-                what = f"with token {token:08x}" if name == names[0] else "between two hosts"
-                words = f"{count} joins {what} within {self.window_s:g} s"
-        return words
+                what = f"with token {name[1]:08x}" if name[0] == TOKEN else "between two hosts"
+                return f"{self._counts[name]} joins {what} within {self.window_s:g} s"
+        return None
 
     def _uncount(self, name: Name) -> None:
-        count = self._counts[name] = self._counts[name] - 1
-        if count * 2 < self.limit:
+        if not self._counts:
+            return
+        self._counts[name] -= 1
+        if self._counts[name] * 2 < self.limit:
             self._told.discard(name)
-        if not count:
+        if not self._counts[name]:
             del self._counts[name]
 
     def as_json(self) -> list[Any]:
@@ -54,5 +63,5 @@ class JoinWatch:
     def read_json(self, data: list[Any]) -> None:
         """Take what ``as_json`` wrote."""
         self._recent = deque((at_s, (tuple(one), tuple(other))) for at_s, one, other in data[0])
-        self._counts = dict(Counter(name for _, names in self._recent for name in names))
+        self._counts = Counter(name for _, names in self._recent for name in names)
         self._told = {tuple(name) for name in data[1]}

@@ -48,7 +48,7 @@ def copy_points(space: Any, at: Any, value: Any) -> Any:
         place = (first + k) % _RING
         at[k] = space.ring_us[place]
         value[k] = space.ring_hi[place]
-    if count > 0 and space.hi_us > at[count - 1]:
+    if space.points > 0 and (count == 0 or space.hi_us > at[count - 1]):
         at[count] = space.hi_us
         value[count] = space.hi
         count += 1
@@ -339,7 +339,9 @@ def is_near(mine: Any, theirs: Any, both_64: bool) -> bool:
     A bracket starts at one of the points shown and reaches away from it: whoever is within the least miss that
     counts as a veto of the first and last point is within it of all between.
     """
-    oldest = theirs.ring_hi[(np.int64(theirs.ring_next) + _RING - np.int64(theirs.ring_count)) % _RING]
+    oldest = theirs.hi
+    if theirs.ring_count > 0:
+        oldest = theirs.ring_hi[(np.int64(theirs.ring_next) + _RING - np.int64(theirs.ring_count)) % _RING]
     bound = VETO_BYTES_64 if both_64 else VETO_BYTES_32
     if theirs.hi - oldest > np.uint64(bound):
         return False

@@ -63,7 +63,7 @@ class Domain:
                 )
             else:
                 what = ChangeKind.CONNECTION_FOUND if kind == kinship.FOUND else ChangeKind.SUBFLOW_LEFT
-                self.changes.append(Change(what, at_s, connection, subflow=subflow))
+                self.changes.append(Change(what, at_s, connection, None, subflow))
 
     def unite(self, i: int, j: int, flip: int, at_s: float) -> None:
         """Make one connection of two; the older one's id stays."""

@@ -249,16 +249,27 @@ def join_by_fin(
 
 @inlined
 def set_start(space: Any, idsn: Any, at_us: Any, is_handshake: Any) -> None:
-    """Let a space learn where it began, from its sender's key: the first byte has IDSN + 1 (T3)."""
+    """Let a space learn where it began, from its sender's key: the first byte has IDSN + 1 (T3).
+
+    Whether packets behind the handshake were learned before makes no difference: a step takes all its packets first.
+    So the number takes no place in the ring.
+    """
     value = idsn + np.uint64(1)
-    if space.points > 0:
+    if space.points == 0:
+        if is_handshake:
+            space.is_64 = np.uint8(1)
+            space.points = np.uint32(1)
+            space.lo, space.hi, space.hi_us = value, value, at_us
+            space.first_us, space.last_us = at_us, at_us
+    else:
         value = lift(space, value, True)
         below = np.int64(space.lo - value)
         if 0 <= below < OUTLIER_BYTES:
             space.lo = value
-    elif is_handshake:
-        space.is_64 = np.uint8(1)
-        add_span(space, value, value, at_us)
+            if is_handshake:
+                space.points += np.uint32(1)
+                space.first_us, space.last_us = min(space.first_us, at_us), max(space.last_us, at_us)
+                space.hi_us = min(space.hi_us, at_us) if space.hi == value else space.hi_us
     space.start = value
     space.has_start = np.uint8(1)
 
@@ -285,7 +296,7 @@ def add_first_mapping(row: Any, side: Any, packet: Any) -> None:
         length = min(payload, length - offset)
     first = space.start + np.uint64(offset)
     after = first + np.uint64(length)
-    if add_span(space, first, after, packet.at_us) and payload > 0:
+    if add_span(space, first, after, packet.at_us, False) and payload > 0:
         add_carried(space, first, after, np.uint64(1 + offset), np.uint64(length))
 
 

@@ -43,6 +43,7 @@ OUTLIER_BYTES: Final = 1 << 38
 JUMP_BYTES_32: Final = 1 << 27
 OUTLIERS_BELIEVED: Final = 4
 RING_STEP_US: Final = 1_000_000
+NEVER_US: Final = -(1 << 62)
 EPOCH_QUIET_US: Final = 2_000_000
 SEEN_SLOTS: Final = 1 << 16
 SEEN_US: Final = 10_000_000
@@ -108,8 +109,11 @@ def lift(space: Any, value: Any, is_64: Any) -> Any:
 
 
 @inlined
-def add_span(space: Any, first: Any, after: Any, at_us: Any) -> bool:
-    """Let a space learn unwrapped numbers; returns False for such as are too far away to believe."""
+def add_span(space: Any, first: Any, after: Any, at_us: Any, is_in_order: Any) -> bool:
+    """Let a space learn unwrapped numbers; returns False for such as are too far away to believe.
+
+    Numbers that are learned out of their order (``is_in_order``) take no place in the ring.
+    """
     if space.points > 0:
         low, high = space.lo, space.hi
         above, below = np.int64(after - high), np.int64(low - first)
@@ -123,7 +127,7 @@ def add_span(space: Any, first: Any, after: Any, at_us: Any) -> bool:
             space.outliers = np.uint8(0)
             space.points += np.uint32(1)
             # Below the highest: sent again, perhaps, and no word of how far the connection is now.
-            if at_us - space.pushed_us >= RING_STEP_US and above >= 0:
+            if is_in_order and at_us - space.pushed_us >= RING_STEP_US and above >= 0:
                 push(space, at_us)
             return True
         space.outliers += np.uint8(1)
@@ -136,7 +140,8 @@ def add_span(space: Any, first: Any, after: Any, at_us: Any) -> bool:
     space.last_us = at_us
     space.hi_us = at_us
     space.points = np.uint32(1)
-    push(space, at_us)
+    if is_in_order:
+        push(space, at_us)
     return True
 
 
@@ -147,6 +152,7 @@ def forget(space: Any) -> None:
     space.data_points = np.uint32(0)
     space.ring_count = np.uint8(0)
     space.ring_next = np.uint8(0)
+    space.pushed_us = NEVER_US
     space.outliers = np.uint8(0)
 
 
@@ -190,7 +196,7 @@ def add_mapping(row: Any, side: Any, packet: Any) -> bool:
     dsn = lift(space, packet.dsn, (packet.has & np.uint32(_DSN_64)) != 0)
     first = dsn + np.uint64(offset)
     after = first + np.uint64(length)
-    if not add_span(space, first, after, packet.at_us):
+    if not add_span(space, first, after, packet.at_us, True):
         return False
     if payload > 0 and map_bytes > 0:
         add_carried(space, first, after, np.uint64(packet.ssn) + np.uint64(offset), np.uint64(length))
@@ -233,7 +239,7 @@ def add_ack(row: Any, side: Any, packet: Any) -> bool:
     """Let the other side's space learn a DATA_ACK."""
     space = row.space[1 - side]
     number = lift(space, packet.data_ack, (packet.has & np.uint32(_DATA_ACK_64)) != 0)
-    if not add_span(space, number, number, packet.at_us):
+    if not add_span(space, number, number, packet.at_us, True):
         return False
     if space.has_fin == 1 and np.int64(number - space.fin) > 0:
         space.is_fin_acked = np.uint8(1)

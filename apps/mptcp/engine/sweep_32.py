@@ -28,7 +28,7 @@ def _recent(rows: Any, following: Any, parity: Any, head: Any, lo: Any, length: 
             while True:
                 space = rows[row].space[side ^ int(parity[row])]
                 count = np.int64(space.ring_count)
-                for k in range(count + 1 if count > 0 else 0):
+                for k in range(count + 1 if space.points > 0 else 0):
                     number = np.uint32(space.hi if k == count else space.ring_hi[k])
                     if not is_begun:
                         is_begun, reference = True, number
