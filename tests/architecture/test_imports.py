@@ -122,6 +122,7 @@ PURE_MODULES = [
     "apps.mptcp.engine.subflow_table",
     "apps.mptcp.engine.sweep",
     "apps.mptcp.engine.sweep_32",
+    "apps.mptcp.engine.sweep_still",
     "apps.mptcp.engine.union_find",
     "apps.mptcp.engine.values",
     "apps.mptcp.engine.views",
