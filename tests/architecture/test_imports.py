@@ -186,7 +186,7 @@ def test_module_loads_no_framework(frameworks_loaded: dict[str, str], module: st
 
 
 def test_the_web_process_loads_no_compiler() -> None:
-    """It costs every start most of a second and the web process 50 MB; only workers read packets."""
+    """It costs every start most of a second; only workers read packets."""
     code = "import sys, nfvportal.asgi, nfvportal.urls; print('numba' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
