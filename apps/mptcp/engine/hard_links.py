@@ -54,7 +54,7 @@ class HardLinks:
         self.of_row: NDArray[np.int32] = np.full(0, -1, np.int32)  # the first holder in each row
         self.counts: NDArray[np.int64] = np.zeros(names_kernel.NAME_COUNTS, np.int64)
         self.counts[names_kernel.FREE_FIRST] = -1
-        self._slots: NDArray[np.int32] = np.full(1024, layout.EMPTY, np.int32)
+        self.slots: NDArray[np.int32] = np.full(1024, layout.EMPTY, np.int32)
         self._notes = np.empty((NOTES_MAX, kernel.NOTE_FIELDS), np.int64)
         self._written = np.zeros(2, np.int64)
         self._derived = np.zeros((0, 2, 2, 2), np.uint64)
@@ -72,7 +72,7 @@ class HardLinks:
 
     def _judge(self, packets: NDArray[Any], news: tuple[NDArray[Any], ...], start: int, count: int) -> int:
         edges = self._edges
-        names = (self._slots, self.holders, self.of_row, self.counts)
+        names = (self.slots, self.holders, self.of_row, self.counts)
         told = (edges.all, self._notes, self._written)
         self._written[kernel.EDGES] = edges.count
         taken = kernel.judge(
@@ -104,7 +104,7 @@ class HardLinks:
         used = int(self.counts[names_kernel.HOLDERS_USED])
         if used + 2 * kernel.ROOM > len(self.holders):
             self.holders.resize(used + max(4 * kernel.ROOM, used // 2), refcheck=False)
-        if (int(self.counts[names_kernel.SLOTS_TAKEN]) + 2 * kernel.ROOM) * 2 > len(self._slots):
+        if (int(self.counts[names_kernel.SLOTS_TAKEN]) + 2 * kernel.ROOM) * 2 > len(self.slots):
             self.rehash()
 
     def grow(self, size: int) -> None:
@@ -120,9 +120,9 @@ class HardLinks:
         size = 1024
         while size < 4 * (self.name_count + 2 * kernel.ROOM):
             size *= 2
-        self._slots = np.full(size, layout.EMPTY, np.int32)
+        self.slots = np.full(size, layout.EMPTY, np.int32)
         used = int(self.counts[names_kernel.HOLDERS_USED])
-        self.counts[names_kernel.SLOTS_TAKEN] = names_kernel.rehash_names(self._slots, self.holders, used)
+        self.counts[names_kernel.SLOTS_TAKEN] = names_kernel.rehash_names(self.slots, self.holders, used)
 
     @property
     def name_count(self) -> int:
@@ -138,7 +138,7 @@ class HardLinks:
 
     def tokens_of(self, rows: NDArray[np.intp]) -> list[list[int]]:
         """Return (place in ``rows``, token, side whose it is) for the tokens that some rows hold, row by row."""
-        names = (self._slots, self.holders, self.of_row, self.counts)
+        names = (self.slots, self.holders, self.of_row, self.counts)
         found = np.empty((2 * len(rows), 3), np.int64)
         count = names_kernel.list_names(names, names_kernel.TOKEN, rows, found)
         if count > len(found):
@@ -150,5 +150,5 @@ class HardLinks:
     def forget(self, row: int, heir: int, flip: int) -> None:
         """Drop a row that is gone; its names pass to a sibling, so that later joins are still known; -1: to nobody."""
         self.make_room()
-        names = (self._slots, self.holders, self.of_row, self.counts)
+        names = (self.slots, self.holders, self.of_row, self.counts)
         names_kernel.forget_row(names, row, heir, flip)
