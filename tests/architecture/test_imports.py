@@ -92,6 +92,7 @@ PURE_MODULES = [
     "apps.mptcp.engine.ipfix",
     "apps.mptcp.engine.record_batch",
     "apps.mptcp.engine.sflow",
+    "apps.mptcp.engine.address_kernel",
     "apps.mptcp.engine.addresses",
     "apps.mptcp.engine.alarms",
     "apps.mptcp.engine.alignment",

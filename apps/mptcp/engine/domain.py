@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from apps.mptcp.engine import kinship_kernel as kinship
 from apps.mptcp.engine import packet_kernel as kernel
-from apps.mptcp.engine.addresses import Addresses
 from apps.mptcp.engine.alarms import JoinWatch
 from apps.mptcp.engine.alignment import work_space
 from apps.mptcp.engine.blocking import Hosts
@@ -34,7 +33,6 @@ class Domain:
         self.hosts = Hosts()
         self.hard = HardLinks(self.table, self.groups, self.edges, self.hosts)
         self.counts: NDArray[np.int64] = np.zeros(len(kernel.COUNT_NAMES), np.int64)
-        self.addresses = Addresses()
         self.joins = JoinWatch(config.window_s, config.join_flood_count)
         self.ended: set[int] = set()  # connections that are over
         self.suspects: set[int] = set()  # connections whose bytes were said not to add up
@@ -86,7 +84,6 @@ class Domain:
                 self._note_united(kept, gone, turned, single if is_single else None, at_s)
 
     def _note_united(self, kept: int, gone: int, turned: int, single: int | None, at_s: float) -> None:
-        self.addresses.merge(kept, gone, turned)
         if gone in self.ended:
             self.ended.discard(gone)
             self.ended.add(kept)

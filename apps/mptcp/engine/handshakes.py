@@ -5,14 +5,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from apps.mptcp.engine import kinship_kernel as kinship
 from apps.mptcp.engine import packet_kernel as kernel
-from apps.mptcp.engine import subflow_layout as layout
+from apps.mptcp.engine.addresses import second_address, second_id
 from apps.mptcp.engine.domain import Domain
 from apps.mptcp.engine.records import Has, PacketRecords, TcpFlag
-from apps.mptcp.engine.values import AlarmKind, Change, ChangeKind
+from apps.mptcp.engine.values import AlarmKind
 
 # As plain numbers: flags of ``enum`` cost microseconds per test.
-_REMOVE_ADDR = int(Has.REMOVE_ADDR)
 _TOKEN = int(Has.TOKEN)
 _ACK = int(TcpFlag.ACK)
 
@@ -30,15 +30,10 @@ def take_news(domain: Domain, records: PacketRecords, news: tuple[NDArray[Any], 
     while done < count:
         done = domain.hard.take_news(records.array, news, done, count)
         domain.tell_notes()
-        k, row, why = (column.item(done - 1) for column in news)
-        if why & kernel.NEWS_ADDRESS:
+        if domain.hard.stopped != kinship.FOR_ROOM:
+            k, row, why = (column.item(done - 1) for column in news)
             _address(domain, records.array[k], row, 1 if why & kernel.NEWS_OF_B else 0)
     _watch_joins(domain, records.array, news, count)
-
-
-def _left(domain: Domain, row: int, at_s: float) -> None:
-    subflow, label = domain.table.ids.item(row), domain.groups.label.item(row)
-    domain.changes.append(Change(ChangeKind.SUBFLOW_LEFT, at_s, label, subflow=subflow))
 
 
 def _watch_joins(domain: Domain, packets: NDArray[Any], news: tuple[NDArray[Any], ...], count: int) -> None:
@@ -58,28 +53,10 @@ def _watch_joins(domain: Domain, packets: NDArray[Any], news: tuple[NDArray[Any]
 
 
 def _address(domain: Domain, packet: Packet, row: int, side: int) -> None:
-    has, address_id = int(packet["has"]), int(packet["address_id"])
-    label, faced = domain.groups.label.item(row), side ^ domain.groups.parity.item(row)
-    if has & _REMOVE_ADDR:
-        _withdraw(domain, row, side, address_id, int(packet["at_us"]) / 1e6)
+    """Take an ADD_ADDR that is odd, or of an address that is not known to be of the sender's host."""
+    stopped = domain.hard.stopped
+    if stopped == kinship.FOR_ALIAS:
+        domain.hosts.alias(domain.table.ends(row)[side], (int(packet["added_hi"]), int(packet["added_lo"])))
     else:
-        address = (int(packet["added_hi"]), int(packet["added_lo"]))
-        odd = domain.addresses.announce(label, faced, address_id, address, int(packet["added_port"]))
-        if odd:
-            domain.alarm(AlarmKind.DUPLICATE_ADD_ADDR, row, odd)
-        else:
-            domain.hosts.alias(domain.table.ends(row)[side], address)
-
-
-def _withdraw(domain: Domain, row: int, side: int, address_id: int, at_s: float) -> None:
-    """Close the subflows of an address that REMOVE_ADDR took back."""
-    table, groups = domain.table, domain.groups
-    label, faced = groups.label.item(row), side ^ groups.parity.item(row)
-    address = domain.addresses.withdraw(label, faced, address_id)
-    for member in groups.members(row):
-        end = faced ^ groups.parity.item(member)
-        is_joined_by = table.address_ids.item(member, end) == address_id
-        is_at = address is not None and table.ends(member)[end] == address
-        if (is_joined_by or is_at) and not table.flags.item(member) & layout.CLOSED:
-            table.flags[member] |= layout.CLOSED
-            _left(domain, member, at_s)
+        words = second_address if stopped == kinship.FOR_SECOND_ADDRESS else second_id
+        domain.alarm(AlarmKind.DUPLICATE_ADD_ADDR, row, words(packet, domain.hard.disagrees))

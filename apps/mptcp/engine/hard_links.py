@@ -10,8 +10,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from apps.mptcp.engine import address_kernel, names_kernel, packet_kernel
 from apps.mptcp.engine import kinship_kernel as kernel
-from apps.mptcp.engine import names_kernel, packet_kernel
 from apps.mptcp.engine import subflow_layout as layout
 from apps.mptcp.engine.blocking import Hosts
 from apps.mptcp.engine.evidence import Edges
@@ -56,11 +56,14 @@ class HardLinks:
         self.counts[names_kernel.FREE_FIRST] = -1
         self.slots: NDArray[np.int32] = np.full(1024, layout.EMPTY, np.int32)
         self._notes = np.empty((NOTES_MAX, kernel.NOTE_FIELDS), np.int64)
-        self._written = np.zeros(2, np.int64)
+        self._written = np.zeros(kernel.TOLD_COUNTS, np.int64)
+        self.announced: NDArray[Any] = np.zeros(64, address_kernel.ANNOUNCED)
+        self.announced_of_row: NDArray[np.int32] = np.full(0, -1, np.int32)
+        self.announced_counts: NDArray[np.int64] = np.array([0, -1], np.int64)
         self._derived = np.zeros((0, 2, 2, 2), np.uint64)
 
     def take_news(self, packets: NDArray[Any], news: tuple[NDArray[Any], ...], start: int, count: int) -> int:
-        """Judge news from ``start`` on; returns how many are taken, one more at least: see ``kinship_kernel.judge``."""
+        """Judge news from ``start`` on; returns how many are taken, see ``judge``. The notes are to be read then."""
         if not start:
             self._derive(packets, news, count)
             self.make_room()
@@ -76,11 +79,25 @@ class HardLinks:
         told = (edges.all, self._notes, self._written)
         self._written[kernel.EDGES] = edges.count
         taken = kernel.judge(
-            self._table.rows, self._groups.circles, names, self._hosts.aliases, told, packets, news, self._derived,
-            start, count,
+            self._table.rows, self._groups.circles, names, self._hosts.aliases, self._announcements, told, packets,
+            news, self._derived, start, count,
         )  # fmt: skip
         edges.count = self._written.item(kernel.EDGES)
         return taken
+
+    @property
+    def _announcements(self) -> tuple[NDArray[Any], NDArray[np.int32], NDArray[np.int64]]:
+        return self.announced, self.announced_of_row, self.announced_counts
+
+    @property
+    def stopped(self) -> int:
+        """Why the last judgement stopped, see ``kinship_kernel``."""
+        return self._written.item(kernel.STOPPED)
+
+    @property
+    def disagrees(self) -> Any:
+        """The announcement that the last ADD_ADDR disagrees with."""
+        return self.announced[self._written.item(kernel.DISAGREES)]
 
     def _derive(self, packets: NDArray[Any], news: tuple[NDArray[Any], ...], count: int) -> None:
         """Compute what follows from the keys among news."""
@@ -104,6 +121,8 @@ class HardLinks:
         used = int(self.counts[names_kernel.HOLDERS_USED])
         if used + 2 * kernel.ROOM > len(self.holders):
             self.holders.resize(used + max(4 * kernel.ROOM, used // 2), refcheck=False)
+        if self.announced_counts.item(address_kernel.ANNOUNCED_USED) == len(self.announced):
+            self.announced.resize(2 * len(self.announced), refcheck=False)
         if (int(self.counts[names_kernel.SLOTS_TAKEN]) + 2 * kernel.ROOM) * 2 > len(self.slots):
             self.rehash()
 
@@ -112,8 +131,9 @@ class HardLinks:
         self._groups.grow(size)
         before = len(self.of_row)
         if size > before:
-            self.of_row.resize(size, refcheck=False)
-            self.of_row[before:] = -1
+            for first in (self.of_row, self.announced_of_row):
+                first.resize(size, refcheck=False)
+                first[before:] = -1
 
     def rehash(self) -> None:
         """Make the hash anew, four slots per name, without the marks of those that are gone."""
@@ -152,3 +172,4 @@ class HardLinks:
         self.make_room()
         names = (self.slots, self.holders, self.of_row, self.counts)
         names_kernel.forget_row(names, row, heir, flip)
+        address_kernel.pass_announced(self._announcements, row, heir, flip)

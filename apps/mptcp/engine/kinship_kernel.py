@@ -12,6 +12,14 @@ import numpy as np
 
 from apps.mptcp.engine import packet_kernel
 from apps.mptcp.engine import subflow_layout as layout
+from apps.mptcp.engine.address_kernel import (
+    ANNOUNCED_USED,
+    SECOND_ADDRESS,
+    USUAL,
+    announce,
+    find_announced,
+    take_back,
+)
 from apps.mptcp.engine.compiling import compiled, inlined
 from apps.mptcp.engine.evidence import CODE
 from apps.mptcp.engine.names_kernel import (
@@ -48,6 +56,12 @@ EDGES, NOTES = range(2)
 NOTE_KIND, NOTE_US, NOTE_CONNECTION, NOTE_OTHER, NOTE_SUBFLOW, NOTE_TURNED = range(6)
 NOTE_FIELDS: Final = 6
 FOUND, UNITED, LEFT, KEY_CHANGED = range(4)
+# Three more: why a judgement stopped; which announcement an odd ADD_ADDR disagrees with; whether all of a packet is
+# taken but its REMOVE_ADDR.
+STOPPED, DISAGREES, IS_HALF = 2, 3, 4
+TOLD_COUNTS: Final = 5
+# It is done, or out of room; an announced address is to become an alias of the sender's; an ADD_ADDR is odd.
+FOR_ROOM, FOR_ALIAS, FOR_SECOND_ADDRESS, FOR_SECOND_ID = range(4)
 
 # Beyond, a token between strangers is no proof: 1e-4 that it is by chance.
 TOKENS_UNSHARED_MAX: Final = 400_000
@@ -65,6 +79,8 @@ _ACK, _TOKEN, _CAPABLE, _CAPABLE_MAP = (
     int(Has.CAPABLE),
     int(Has.CAPABLE_MAP),
 )
+_REMOVE_ADDR = int(Has.REMOVE_ADDR)
+_CLOSED = layout.CLOSED
 _KEY, _PEER_KEY = int(Has.KEY), int(Has.PEER_KEY)
 _KEY_A, _MIRRORED, _FASTCLOSED = layout.KEY_A, layout.MIRRORED, layout.FASTCLOSED
 _VERSION_0, _VERSION_1 = layout.VERSION_0, layout.VERSION_1
@@ -366,24 +382,83 @@ def take_keys(rows: Any, circles: Any, names: Any, aliases: Any, told: Any, row:
         add_first_mapping(record, side, packet)
 
 
+@inlined
+def is_alias(row: Any, aliases: Any, side: Any, packet: Any) -> bool:
+    """Return whether an announced address is known to be of the sender's host."""
+    mine = host_of(aliases, row.b_hi if side == 1 else row.a_hi, row.b_lo if side == 1 else row.a_lo)
+    told = host_of(aliases, packet.added_hi, packet.added_lo)
+    return bool(mine[0] == told[0] and mine[1] == told[1])
+
+
+@inlined
+def withdraw(rows: Any, circles: Any, announced: Any, told: Any, row: Any, side: Any, packet: Any) -> bool:
+    """Close the subflows of an address that REMOVE_ADDR took back; False: there are more than room for notes."""
+    label, following, parity = circles
+    faced = side ^ np.int64(parity[row])
+    index = find_announced(circles, announced, row, faced, packet, True)
+    hi, lo = np.uint64(0), np.uint64(0)
+    if index >= 0:
+        hi, lo = announced[0][index].hi, announced[0][index].lo
+    member: Any = np.int64(row)
+    while True:
+        one = rows[member]
+        end = faced ^ np.int64(parity[member])
+        is_joined_by = one.address_id[end] == packet.address_id
+        is_at = (one.b_hi == hi and one.b_lo == lo) if end == 1 else (one.a_hi == hi and one.a_lo == lo)
+        if (is_joined_by or (index >= 0 and is_at)) and one.flags & np.uint32(_CLOSED) == 0:
+            if told[2][NOTES] == len(told[1]):
+                return False
+            one.flags |= np.uint32(_CLOSED)
+            note(told, LEFT, packet.at_us, label[member], -1, one.id, 0)
+        member = np.int64(following[member])
+        if member == row:
+            break
+    if index >= 0:
+        take_back(announced, index)
+    return True
+
+
+@inlined
+def take(rows: Any, circles: Any, names: Any, aliases: Any, told: Any, row: Any, side: Any, packet: Any, why: Any,
+         derived: Any) -> None:  # fmt: skip
+    """Take what a packet says, but for addresses."""
+    label, following, parity = circles
+    if why & _NEWS_SUBFLOW != 0:
+        label[row], following[row], parity[row] = rows[row].id, row, 0
+        note(told, FOUND, packet.at_us, rows[row].id, -1, rows[row].id, 0)
+    if why & _NEWS_KEY != 0:
+        take_keys(rows, circles, names, aliases, told, row, side, packet, derived)
+    if why & _NEWS_JOIN != 0:
+        rows[row].address_id[side] = packet.address_id
+        # An answer names no token; one that does was sent back by a middlebox.
+        if packet.tcp_flags & _ACK == 0 and packet.has & np.uint32(_TOKEN) != 0:
+            token, nobody = np.uint64(packet.token), np.uint64(0)
+            join_by_token(rows, circles, names, aliases, told, row, 1 - side, nobody, token, packet.at_us)
+    if why & _NEWS_DATA_FIN != 0:
+        join_by_fin(rows, circles, names, aliases, told, row, side, packet.at_us)
+    if why & _NEWS_CLOSED != 0:
+        note(told, LEFT, packet.at_us, label[row], -1, rows[row].id, 0)
+
+
 @compiled
-def judge(rows: Any, circles: Any, names: Any, aliases: Any, told: Any, packets: Any, news: Any, derived: Any,
-          start: int, count: int) -> int:  # fmt: skip
+def judge(rows: Any, circles: Any, names: Any, aliases: Any, announced: Any, told: Any, packets: Any, news: Any,
+          derived: Any, start: int, count: int) -> int:  # fmt: skip
     """Take news from ``start`` on; returns how many are taken.
 
-    It stops behind one that also tells of addresses, for the caller to take that part; or before one, when the room
-    for what it may cause is used up.
+    It stops behind an ADD_ADDR of which the caller is to make an alias or an alarm; or before one, when the room for
+    what it may cause is used up. ``STOPPED`` says which.
 
     Args:
         derived: uint64[news, 2, 2, 2], where there are keys: of sender and peer, by version, token and IDSN.
     """
-    label, following, parity = circles
     slots, holders, _, counts = names
     edges, notes, written = told
     news_record, news_row, news_why = news
+    written[STOPPED] = FOR_ROOM
     n = start
     while (
         n < count
+        and announced[2][ANNOUNCED_USED] < len(announced[0])
         and counts[HOLDERS_USED] + ROOM <= len(holders)
         and (counts[SLOTS_TAKEN] + ROOM) * 2 <= len(slots)
         and written[EDGES] + ROOM <= len(edges)
@@ -392,22 +467,21 @@ def judge(rows: Any, circles: Any, names: Any, aliases: Any, told: Any, packets:
         row, why = np.int64(news_row[n]), np.int64(news_why[n])
         packet = packets[news_record[n]]
         side = np.int64(1 if why & _NEWS_OF_B != 0 else 0)
-        if why & _NEWS_SUBFLOW != 0:
-            label[row], following[row], parity[row] = rows[row].id, row, 0
-            note(told, FOUND, packet.at_us, rows[row].id, -1, rows[row].id, 0)
-        if why & _NEWS_KEY != 0:
-            take_keys(rows, circles, names, aliases, told, row, side, packet, derived[n])
-        if why & _NEWS_JOIN != 0:
-            rows[row].address_id[side] = packet.address_id
-            # An answer names no token; one that does was sent back by a middlebox.
-            if packet.tcp_flags & _ACK == 0 and packet.has & np.uint32(_TOKEN) != 0:
-                token, nobody = np.uint64(packet.token), np.uint64(0)
-                join_by_token(rows, circles, names, aliases, told, row, 1 - side, nobody, token, packet.at_us)
-        if why & _NEWS_DATA_FIN != 0:
-            join_by_fin(rows, circles, names, aliases, told, row, side, packet.at_us)
-        if why & _NEWS_CLOSED != 0:
-            note(told, LEFT, packet.at_us, label[row], -1, rows[row].id, 0)
-        n += 1
-        if why & _NEWS_ADDRESS != 0:
+        if written[IS_HALF] == 0:
+            take(rows, circles, names, aliases, told, row, side, packet, why, derived[n])
+        is_removed = why & _NEWS_ADDRESS != 0 and packet.has & np.uint32(_REMOVE_ADDR) != 0
+        written[IS_HALF] = 0
+        if is_removed and not withdraw(rows, circles, announced, told, row, side, packet):
+            written[IS_HALF] = 1
             break
+        n += 1
+        if why & _NEWS_ADDRESS != 0 and not is_removed:
+            what, disagrees = announce(circles, announced, row, side, packet)
+            written[DISAGREES] = disagrees
+            if what != USUAL:
+                written[STOPPED] = FOR_SECOND_ADDRESS if what == SECOND_ADDRESS else FOR_SECOND_ID
+            elif not is_alias(rows[row], aliases, side, packet):
+                written[STOPPED] = FOR_ALIAS
+            if written[STOPPED] != FOR_ROOM:
+                break
     return n

@@ -149,5 +149,4 @@ def _leave(domain: Domain, label: int, rows: list[int], is_known: bool) -> None:
         if label not in domain.ended:
             domain.changes.append(Change(ChangeKind.CONNECTION_ENDED, domain.now_s, label))
         domain.ended.discard(label)
-        domain.addresses.forget_connection(label)
         domain.suspects.discard(label)

@@ -43,7 +43,6 @@ def write(domain: Domain, extra: dict[str, int], more: Arrays) -> bytes:
         "ended": sorted(domain.ended),
         "suspects": sorted(domain.suspects),
         "hosts": [[list(address) for address in group] for group in domain.hosts.groups.values()],
-        "addresses": domain.addresses.as_json(),
         "joins": domain.joins.as_json(),
         "extra": extra,
     }
@@ -59,6 +58,9 @@ def write(domain: Domain, extra: dict[str, int], more: Arrays) -> bytes:
         "holders": domain.hard.holders[: domain.hard.counts[HOLDERS_USED]],
         "of_row": domain.hard.of_row[: table.used],
         "name_counts": domain.hard.counts,
+        "announced": domain.hard.announced,
+        "announced_of_row": domain.hard.announced_of_row[: table.used],
+        "announced_counts": domain.hard.announced_counts,
     }
     buffer = io.BytesIO()
     arrays |= {f"more_{name}": array for name, array in more.items()}
@@ -115,7 +117,6 @@ def _domain(arrays: Arrays) -> tuple[Domain, dict[str, int], Arrays]:
     for group in header["hosts"]:
         for address in group[1:]:
             domain.hosts.alias(tuple(group[0]), tuple(address))
-    domain.addresses.read_json(header["addresses"])
     domain.joins.read_json(header["joins"])
     _restore_names(domain, arrays)
     return (
@@ -131,4 +132,7 @@ def _restore_names(domain: Domain, arrays: Arrays) -> None:
     hard.holders[: len(holders)] = holders
     hard.of_row[: len(arrays["of_row"])] = arrays["of_row"]
     hard.counts[:] = arrays["name_counts"]
+    hard.announced = arrays["announced"].copy()
+    hard.announced_of_row[: len(arrays["of_row"])] = arrays["announced_of_row"]
+    hard.announced_counts[:] = arrays["announced_counts"]
     hard.rehash()
