@@ -1,10 +1,12 @@
 """The association engine on packets written by hand: each test of the brief, lives, widths, middleboxes."""
 
+from collections import Counter
+
 import pytest
 
 from apps.mptcp.engine.associator import Associator
 from apps.mptcp.engine.config import AssociatorConfig
-from apps.mptcp.engine.hard_links import derive
+from apps.mptcp.engine.hard_links import NOTES_MAX, derive
 from apps.mptcp.engine.records import Has, address_halves
 from apps.mptcp.engine.values import AlarmKind, ChangeKind, Connection, EvidenceKind, FlowKey, SubflowState
 from nfvportal.lib.errors import InvalidInputError
@@ -383,6 +385,45 @@ def test_remove_addr_closes_the_subflows_of_the_address() -> None:
     states = {subflow.flow: subflow.state for subflow in found(machine, WIFI).subflows}
     assert states == {key_of(WIFI): SubflowState.ACTIVE, key_of(LTE): SubflowState.CLOSED}
     assert changes[-1].kind is ChangeKind.SUBFLOW_LEFT
+
+
+def test_an_address_of_more_subflows_than_are_told_at_once_is_withdrawn_whole() -> None:
+    count = 2 * NOTES_MAX
+    wire = Wire()
+    handshake(wire)
+    for port in range(count):
+        join(wire, (LTE[0], 20_000 + port, *LTE[2:]))
+    wire.put(WIFI, 2, has=int(Has.REMOVE_ADDR), address_id=1)
+    machine = Associator()
+    changes = machine.step(wire.records(), START_S + 2)
+    left = [change.subflow for change in changes if change.kind is ChangeKind.SUBFLOW_LEFT]
+    assert len(left) == len(set(left)) == count
+    told = [change.subflow for change in changes if change.kind is ChangeKind.CONNECTION_FOUND]
+    assert len(told) == len(set(told)) == count + 1
+    states = Counter(subflow.state for subflow in found(machine, WIFI).subflows)
+    assert states == {SubflowState.CLOSED: count, SubflowState.ACTIVE: 1}
+
+
+def test_an_announced_address_outlives_the_subflow_that_told_of_it() -> None:
+    """REMOVE_ADDR names an ID that a forgotten sibling announced, and a subflow whose join nobody saw."""
+    wire = Wire()
+    handshake(wire)
+    high, low = address_halves(FAR[0])
+    wire.put(WIFI, 0.5, has=int(Has.ADD_ADDR), address_id=9, added_hi=high, added_lo=low)
+    machine = wire.run(Associator(AssociatorConfig(forget_s=120)))
+    later = Wire()
+    for second in range(10, 131, 10):
+        for flow in (LTE, FAR):
+            later.data(flow, second, IDSN_A + second, ack=IDSN_B)
+    later.run(machine)
+    machine.tick(START_S + 131)
+    assert machine.lookup(key_of(WIFI)) is None
+    machine = Associator.restore(machine.snapshot())
+    last = Wire()
+    last.put(LTE, 132, has=int(Has.REMOVE_ADDR), address_id=9)
+    last.run(machine)
+    states = {subflow.flow: subflow.state for subflow in found(machine, LTE).subflows}
+    assert states == {key_of(LTE): SubflowState.ACTIVE, key_of(FAR): SubflowState.CLOSED}
 
 
 def test_a_connection_ends_when_data_fin_is_acknowledged_both_ways() -> None:
