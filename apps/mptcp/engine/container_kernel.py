@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apps.mptcp.engine.compiling import compiled, inlined
-from apps.mptcp.engine.frame_kernel import CAPTURED, LINK, SIZE, START, TIME
+from apps.mptcp.engine.frame_kernel import CAPTURED, LINK, SIZE, START, TIME, u8
 
 Octets = NDArray[np.uint8]
 Integers = NDArray[np.int64]
@@ -34,12 +34,6 @@ INTERFACE_FIELDS: Final = 5
 SECTION, INTERFACE, PACKET, SIMPLE, ENHANCED = 0x0A0D0D0A, 1, 2, 3, 6
 TIME_NONE: Final = (1 << 63) - 1
 SECONDS_MAX: Final = 1 << 42  # 139 000 years; keeps microseconds within 63 bits
-
-
-@inlined
-def u8(b: Octets, p: int) -> int:
-    """Return one byte; the sum makes it a signed word for the compiler, an exact number for the interpreter."""
-    return 0 + int(b[np.uint64(p)])
 
 
 @inlined

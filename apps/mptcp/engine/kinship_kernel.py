@@ -33,7 +33,6 @@ from apps.mptcp.engine.names_kernel import (
     drop_row,
     find_name,
     first_other,
-    mix,
     put,
 )
 from apps.mptcp.engine.packet_kernel import (
@@ -43,6 +42,7 @@ from apps.mptcp.engine.packet_kernel import (
     exact_offset,
     forget,
     lift,
+    mix,
 )
 from apps.mptcp.engine.records import Has, TcpFlag
 from apps.mptcp.engine.values import EvidenceKind

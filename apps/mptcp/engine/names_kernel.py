@@ -11,6 +11,7 @@ import numpy as np
 
 from apps.mptcp.engine import subflow_layout
 from apps.mptcp.engine.compiling import compiled, inlined
+from apps.mptcp.engine.packet_kernel import mix
 
 # What a name is.
 TOKEN, KEY, FIN_64, FIN_32 = range(4)
@@ -35,14 +36,6 @@ NAME_COUNTS: Final = 7
 HOLDERS_TRIED: Final = 64
 
 _EMPTY, _DELETED = subflow_layout.EMPTY, subflow_layout.DELETED
-
-
-@inlined
-def mix(value: Any) -> Any:
-    """Scatter 64 bits (the finaliser of splitmix64)."""
-    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return value ^ (value >> np.uint64(31))
 
 
 @inlined
