@@ -16,6 +16,7 @@ from apps.mptcp.engine.associator import Associator
 from apps.mptcp.engine.record_batch import columns_to_records
 from apps.mptcp.engine.records import PacketRecords, address_text
 from apps.mptcp.engine.values import Change, FlowKey
+from apps.mptcp.engine.warming import warm_up
 from tests.support.mptcp_traffic import flow_key
 
 TICK_S = 1.0
@@ -72,9 +73,7 @@ class Finder:
 
     def warm_up(self) -> None:
         """Compile what a service compiles at its start."""
-        machine = Associator()
-        machine.step(PacketRecords.zeros(1), time.time())
-        machine.tick(time.time())
+        warm_up()
 
     def hear(self, batches: "queue.Queue[Mapping[str, Sequence[Any]]]", stopping: threading.Event) -> None:
         """Take batches as they come, and tick every second."""
