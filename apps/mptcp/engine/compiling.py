@@ -16,6 +16,7 @@ WATCHED: Final = (
     "evidence.py",
     "records.py",
     "subflow_layout.py",
+    "sweep.py",
     "values.py",
 )
 # Neither holds the interpreter's lock nor counts references: such a function makes no objects.
