@@ -47,12 +47,12 @@ class Domain:
 
     def tell_notes(self) -> None:
         """Let ``changes`` have what compiled functions noted."""
-        for kind, at_us, connection, other, subflow, turned in self.hard.take_notes():
+        for kind, at_us, connection, other, subflow, is_handshake in self.hard.take_notes():
             at_s = at_us / 1e6
             if kind == kinship.UNITED:
-                self._note_united(connection, other, turned, subflow if subflow >= 0 else None, at_s)
+                self._note_united(connection, other, subflow if subflow >= 0 else None, at_s)
             elif kind == kinship.KEY_CHANGED:
-                words = f"{'MP_CAPABLE' if turned else 'MP_FASTCLOSE'} carries another key than the handshake"
+                words = f"{'MP_CAPABLE' if is_handshake else 'MP_FASTCLOSE'} carries another key than the handshake"
                 alarm = AlarmKind.KEY_CHANGE
                 self.changes.append(
                     Change(
@@ -68,10 +68,9 @@ class Domain:
         groups = self.groups
         younger = i if groups.label.item(i) > groups.label.item(j) else j
         is_single = groups.is_alone(younger)
-        turned = groups.parity.item(i) ^ groups.parity.item(j) ^ flip
         kept, gone = groups.unite(i, j, flip)
         subflow = self.table.ids.item(younger) if is_single else None
-        self._note_united(kept, gone, turned, subflow, at_s)
+        self._note_united(kept, gone, subflow, at_s)
 
     def unite_all(self, ends: NDArray[np.int32], at_s: float) -> None:
         """Make one connection of each of many pairs: int32[pairs, 3] of row, row, flip."""
@@ -79,11 +78,11 @@ class Domain:
         done[:, 2] = self.table.ids[done[:, 2]]
         # All at once, as Python's numbers, would take more room than their subflows.
         for start in range(0, len(done), _NOTED_AT_ONCE):
-            for kept, gone, subflow, is_single, turned in done[start : start + _NOTED_AT_ONCE].tolist():
+            for kept, gone, subflow, is_single in done[start : start + _NOTED_AT_ONCE].tolist():
                 single = gone if subflow == gone else subflow  # mostly one number: let it be one object
-                self._note_united(kept, gone, turned, single if is_single else None, at_s)
+                self._note_united(kept, gone, single if is_single else None, at_s)
 
-    def _note_united(self, kept: int, gone: int, turned: int, single: int | None, at_s: float) -> None:
+    def _note_united(self, kept: int, gone: int, single: int | None, at_s: float) -> None:
         if gone in self.ended:
             self.ended.discard(gone)
             self.ended.add(kept)

@@ -53,7 +53,7 @@ ALIAS: Final = np.dtype([("hi", "u8"), ("lo", "u8"), ("to_hi", "u8"), ("to_lo", 
 # Indexes of what is told: how many edges and notes there are.
 EDGES, NOTES = range(2)
 # Columns of a note, and what it can be of.
-NOTE_KIND, NOTE_US, NOTE_CONNECTION, NOTE_OTHER, NOTE_SUBFLOW, NOTE_TURNED = range(6)
+NOTE_KIND, NOTE_US, NOTE_CONNECTION, NOTE_OTHER, NOTE_SUBFLOW, NOTE_IS_HANDSHAKE = range(6)
 NOTE_FIELDS: Final = 6
 FOUND, UNITED, LEFT, KEY_CHANGED = range(4)
 # Three more: why a judgement stopped; which announcement an odd ADD_ADDR disagrees with; whether all of a packet is
@@ -115,16 +115,15 @@ def unite(label: Any, following: Any, parity: Any, i: int, j: int, flip: int) ->
 
 @compiled
 def unite_all(label: Any, following: Any, parity: Any, ends: Any, out: Any) -> None:
-    """Join many pairs of rows in order, int32[pairs, 3] of row, row, flip; ``out`` is int64[pairs, 5].
+    """Join many pairs of rows in order, int32[pairs, 3] of row, row, flip; ``out`` is int64[pairs, 4].
 
-    It takes ids kept and gone, a row of the one gone, whether that was alone, and whether its sides turned.
+    It takes ids kept and gone, a row of the one gone, and whether that was alone.
     """
     for k in range(len(ends)):
         i, j, flip = ends[k, 0], ends[k, 1], ends[k, 2]
         younger = i if label[i] > label[j] else j
         out[k, 2] = younger
         out[k, 3] = 1 if following[younger] == younger else 0
-        out[k, 4] = (np.int64(parity[i]) ^ np.int64(parity[j])) ^ flip
         out[k, 0], out[k, 1] = unite(label, following, parity, i, j, flip)
 
 
@@ -183,12 +182,14 @@ def is_near(rows: Any, aliases: Any, i: Any, j: Any) -> bool:
 
 
 @inlined
-def note(told: Any, kind: Any, at_us: Any, connection: Any, other: Any, subflow: Any, turned: Any) -> None:
+def note(
+    told: Any, kind: Any, at_us: Any, connection: Any, other: Any, subflow: Any, is_handshake: Any
+) -> None:
     """Write down what is to be told."""
     _, notes, counts = told
     n = counts[NOTES]
     notes[n, NOTE_KIND], notes[n, NOTE_US], notes[n, NOTE_CONNECTION] = kind, at_us, connection
-    notes[n, NOTE_OTHER], notes[n, NOTE_SUBFLOW], notes[n, NOTE_TURNED] = other, subflow, turned
+    notes[n, NOTE_OTHER], notes[n, NOTE_SUBFLOW], notes[n, NOTE_IS_HANDSHAKE] = other, subflow, is_handshake
     counts[NOTES] = n + 1
 
 
@@ -208,9 +209,8 @@ def link(rows: Any, circles: Any, told: Any, i: Any, j: Any, flip: Any, kind: An
     counts[EDGES] += 1
     younger = i if label[i] > label[j] else j
     subflow = rows[younger].id if following[younger] == younger else -1
-    turned = np.int64(parity[i]) ^ np.int64(parity[j]) ^ flip
     kept, gone = unite(label, following, parity, i, j, flip)
-    note(told, UNITED, at_us, kept, gone, subflow, turned)
+    note(told, UNITED, at_us, kept, gone, subflow, 0)
 
 
 @inlined

@@ -45,7 +45,7 @@ class Groups:
 
     def unite_all(self, ends: NDArray[np.int32]) -> NDArray[np.int64]:
         """Join many pairs of rows; see the function."""
-        out = np.empty((len(ends), 5), np.int64)
+        out = np.empty((len(ends), 4), np.int64)
         unite_all(self.label, self.following, self.parity, ends, out)
         return out
 
