@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from apps.mptcp.engine.compiling import compiled, inlined
+from apps.mptcp.engine.compiling import compiled, inlined, outlined
 from apps.mptcp.engine.records import Has
 
 Octets = NDArray[np.uint8]
@@ -68,6 +68,14 @@ _MPTCP, _ADDRESS_ID = 1 << 30, 1 << 29
 _KEPT = _ADDRESS_ID - 1
 _FIN, _SYN, _RST, _ACK = 1, 2, 4, 16
 _MAPPED = 0xFFFF << 32
+# What the flags of a data sequence signal say, without the reserved ones: F, m, M, a, A.
+_DSS_BITS: Final = np.array(
+    [
+        (flags & 1) * (_DATA_ACK + (flags >> 1 & 1) * _DATA_ACK_64)
+        + (flags >> 2 & 1) * (_DSN + (flags >> 3 & 1) * _DSN_64 + (flags >> 4) * _DATA_FIN)
+        for flags in range(32)
+    ]
+)
 
 
 @inlined
@@ -240,34 +248,41 @@ def tcp_in_ipv6(b: Octets, ip: int, end: int, wire_end: int, counts: Counts) -> 
 
 
 @inlined
+def ending_at(b: Octets, after: int, size: int) -> int:
+    """Return the last ``size`` bytes before ``after``, 0, 4 or 8 in network order, without a branch.
+
+    Eight bytes are read: what is before must be there.
+    """
+    return u64(b, after - 8) & ((1 << 4 * size) << 4 * size) - 1
+
+
+@inlined
 def read_dss(b: Octets, p: int, size: int, has: int, row: Row, counts: Counts) -> int:
-    """Read a data sequence signal; return the bits it adds to ``has``."""
+    """Read a data sequence signal; return the bits it adds to ``has``.
+
+    Which numbers it has changes from packet to packet, and no processor could guess: the TCP header before it lets
+    each be read, and what is not there be masked.
+    """
     if size < 4:
         counts[BAD_MPTCP_OPTION] += 1
         return _MALFORMED
     flags = u8(b, p + 3)
-    ack_bytes = (8 if flags & 2 else 4) if flags & 1 else 0
-    dsn_bytes = (8 if flags & 8 else 4) if flags & 4 else 0
-    expected = 4 + ack_bytes + (dsn_bytes + 6 if dsn_bytes else 0)
-    if size != expected and not (dsn_bytes and size == expected + 2):  # the checksum
+    has_ack, has_dsn = flags & 1, flags >> 2 & 1
+    ack_bytes, dsn_bytes = (4 << (flags >> 1 & 1)) & -has_ack, (4 << (flags >> 3 & 1)) & -has_dsn
+    ack_end = p + 4 + ack_bytes
+    dsn_end = ack_end + dsn_bytes
+    after = dsn_end + (6 & -has_dsn)
+    if p + size != after and p + size - 2 * has_dsn != after:  # a mapping may have a checksum
         counts[BAD_MPTCP_OPTION] += 1
         return _MALFORMED
     if has & (_DSN | _DATA_ACK | _CAPABLE_MAP):
         counts[OPTION_REPEATED] += 1
         return 0
-    added = 0
-    p += 4
-    if ack_bytes:
-        row.data_ack = u64(b, p) if ack_bytes == 8 else u32(b, p)
-        added |= _DATA_ACK | (_DATA_ACK_64 if ack_bytes == 8 else 0)
-        p += ack_bytes
-    if dsn_bytes:
-        row.dsn = u64(b, p) if dsn_bytes == 8 else u32(b, p)
-        p += dsn_bytes
-        row.ssn = u32(b, p)
-        row.map_bytes = u16(b, p + 4)
-        added |= _DSN | (_DSN_64 if dsn_bytes == 8 else 0) | (_DATA_FIN if flags & 16 else 0)
-    return added
+    row.data_ack = ending_at(b, ack_end, ack_bytes)
+    row.dsn = ending_at(b, dsn_end, dsn_bytes)
+    row.ssn = u32(b, after - 6) & -has_dsn
+    row.map_bytes = u16(b, after - 2) & -has_dsn
+    return int(_DSS_BITS[np.uint64(flags & 31)])
 
 
 @inlined
@@ -421,30 +436,40 @@ def read_mptcp(b: Octets, p: int, size: int, flags: int, has: int, row: Row, cou
 def read_options(b: Octets, p: int, options_end: int, end: int, flags: int, row: Row, counts: Counts) -> int:
     """Read TCP options up to the header's end or the capture's, whichever is first; return bits of ``has``."""
     has = 0
+    limit = min(options_end, end)
     # Nearly all packets start with two paddings and a timestamp: one step instead of three.
-    if p + 12 <= min(options_end, end) and u32(b, p) == 0x0101080A:
+    if p + 12 <= limit and u32(b, p) == 0x0101080A:
         p += 12
-    while p < options_end:
-        kind = u8(b, p) if p < end else -1
-        if kind == 0:
-            break
+    while p < limit:
+        kind = u8(b, p)
         if kind == 1:
             p += 1
             continue
-        if kind == 30:
-            has |= _MPTCP
-        size = u8(b, p + 1) if p + 1 < end else -1
-        is_bad = p + 2 > options_end or 0 <= size < 2 or p + size > options_end
-        if kind >= 0 and is_bad:
-            counts[BAD_MPTCP_OPTION if kind == 30 else BAD_TCP_OPTION] += 1
-            return has | (_MALFORMED if kind == 30 else 0)
-        if size < 0 or p + size > end:
-            counts[CUT_OPTIONS] += 1
-            return has | _TRUNCATED
+        if kind == 0:
+            return has
+        if p + 1 == limit:
+            break
+        size = u8(b, p + 1)
+        if size < 2 or p + size > limit:
+            break
         if kind == 30:
             has = read_mptcp(b, p, size, flags, has, row, counts)
         p += size
-    return has
+    return has if p == options_end else has | read_broken_option(b, p, options_end, end, counts)
+
+
+@inlined
+def read_broken_option(b: Octets, p: int, options_end: int, end: int, counts: Counts) -> int:
+    """Count an option that is not whole or that the capture cut off; return the bits it adds to ``has``."""
+    kind = u8(b, p) if p < end else -1
+    size = u8(b, p + 1) if p + 1 < end else -1
+    found = _MPTCP if kind == 30 else 0
+    is_bad = p + 2 > options_end or 0 <= size < 2 or p + size > options_end
+    if kind >= 0 and is_bad:
+        counts[BAD_MPTCP_OPTION if kind == 30 else BAD_TCP_OPTION] += 1
+        return found | (_MALFORMED if kind == 30 else 0)
+    counts[CUT_OPTIONS] += 1
+    return found | _TRUNCATED
 
 
 @inlined
@@ -470,8 +495,41 @@ def clear(row: Row) -> None:
 
 
 @inlined
+def read_usual(b: Octets, ip: int, end: int, row: Row, counts: Counts) -> bool:
+    """Read the packet that nearly all are, whole and without a fault; False: it is another, and nothing was read.
+
+    IPv4 and TCP whose options are a timestamp, a data sequence signal and padding. All that is read lies at a known
+    distance from ``ip``, so the processor need not wait for one length before it reads the next: half the time.
+    """
+    if ip + 56 > end or u8(b, ip) != 0x45 or u8(b, ip + 9) != 6 or u16(b, ip + 6) & 0x1FFF:
+        return False
+    if u32(b, ip + 40) != 0x0101080A or u8(b, ip + 52) != 30 or u8(b, ip + 54) >> 4 != 2:
+        return False
+    total, header, size = u16(b, ip + 2), (u8(b, ip + 32) >> 4) * 4, u8(b, ip + 53)
+    options_end = ip + 20 + header
+    if options_end > end or total < 20 + header or size < 4:
+        return False
+    padding = header - 32 - size
+    # Not branched: one packet has padding and the next has none.
+    if not (padding == 0) | ((padding == 2) & (u16(b, options_end - 2) == 0x0101)):
+        return False
+    clear(row)
+    has = read_dss(b, ip + 52, size, 0, row, counts)
+    row.src_lo = _MAPPED | u32(b, ip + 12)
+    row.dst_lo = _MAPPED | u32(b, ip + 16)
+    row.src_port = u16(b, ip + 20)
+    row.dst_port = u16(b, ip + 22)
+    row.seq = u32(b, ip + 24)
+    row.ack = u32(b, ip + 28)
+    row.payload_bytes = total - 20 - header
+    row.has = has
+    row.tcp_flags = u8(b, ip + 33)
+    return True
+
+
+@inlined
 def read_frame(b: Octets, start: int, captured: int, size: int, link: int, row: Row, counts: Counts) -> bool:
-    """Read one frame into a row, all but its time and observer; False: it is no row of ours."""
+    """Read any frame into a row, all but its time and observer; False: it is no row of ours."""
     counts[FRAMES] += 1
     end = start + captured
     ip = ip_in_frame(b, start, end, link, counts)
@@ -517,15 +575,40 @@ def read_frame(b: Octets, start: int, captured: int, size: int, link: int, row: 
     return True
 
 
+@inlined
+def read_usual_frames(b: Octets, frames: Counts, first: int, observer: int, rows: Any, found: int, counts: Counts) -> int:
+    """Read frames from ``first`` on into rows from ``found`` on, as long as they are usual; return how many."""
+    done = 0
+    while first + done < frames.shape[0]:
+        frame = frames[np.uint64(first + done)]
+        row = rows[np.uint64(found + done)]
+        start, end = frame[START], frame[START] + frame[CAPTURED]
+        if frame[LINK] != ETHERNET or start + 14 > end or u16(b, start + 12) != 0x0800:
+            break
+        if not read_usual(b, start + 14, end, row, counts):
+            break
+        row.at_us = frame[TIME]
+        row.observer = observer
+        done += 1
+    counts[FRAMES] += done
+    counts[TCP_PACKETS] += done
+    counts[MPTCP_PACKETS] += done
+    return done
+
+
 @compiled
 def read_frames(b: Octets, frames: Counts, observer: int, rows: Any, counts: Counts) -> int:
     """Read frames, int64[frames, FRAME_FIELDS], in order; return how many of ``rows``, one per frame, they fill."""
-    found = 0
-    for i in range(frames.shape[0]):
-        row = rows[found]
-        captured, size, link = frames[i, CAPTURED], frames[i, SIZE], frames[i, LINK]
-        if read_frame(b, frames[i, START], captured, size, link, row, counts):
-            row.at_us = frames[i, TIME]
+    i, found = 0, 0
+    while i < frames.shape[0]:
+        usual = read_usual_frames(b, frames, i, observer, rows, found, counts)
+        i, found = i + usual, found + usual
+        if i == frames.shape[0]:
+            break
+        frame, row = frames[np.uint64(i)], rows[np.uint64(found)]
+        if read_frame(b, frame[START], frame[CAPTURED], frame[SIZE], frame[LINK], row, counts):
+            row.at_us = frame[TIME]
             row.observer = observer
             found += 1
+        i += 1
     return found

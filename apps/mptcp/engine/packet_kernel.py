@@ -287,23 +287,29 @@ def is_new_epoch(row: Any, side: Any, packet: Any, idle_us: Any) -> bool:
 @inlined
 def learn(row: Any, side: Any, packet: Any, counts: Any) -> Any:
     """Let a subflow's record learn a packet; returns why it is news, 0 for most."""
-    has = packet.has
-    news = 0
+    news = learn_opening(row, side, packet)
+    learn_numbers(row, side, packet, counts)
+    if packet.has & np.uint32(_DATA_FIN) != 0 and add_data_fin(row, side, packet):
+        news |= NEWS_DATA_FIN
+    return news | learn_closing(row, side, packet)
+
+
+@inlined
+def is_plain(packet: Any) -> bool:
+    """Return whether a packet says nothing but numbers."""
+    return bool(packet.has & np.uint32(_RARE) == 0 and packet.tcp_flags & (_SYN | _FIN | _RST) == 0)
+
+
+@inlined
+def learn_numbers(row: Any, side: Any, packet: Any, counts: Any) -> None:
+    """Let a subflow's record learn that there was a packet, and its mapping and DATA_ACK."""
     row.first_us = min(row.first_us, packet.at_us)
     row.last_us = max(row.last_us, packet.at_us)
     row.packets += 1
-    is_plain = has & np.uint32(_RARE) == 0 and packet.tcp_flags & (_SYN | _FIN | _RST) == 0
-    if not is_plain:
-        news = learn_opening(row, side, packet)
-    if has & np.uint32(_DSN) != 0 and not add_mapping(row, side, packet):
+    if packet.has & np.uint32(_DSN) != 0 and not add_mapping(row, side, packet):
         counts[OUTLIERS] += 1
-    if not is_plain and has & np.uint32(_DATA_FIN) != 0 and add_data_fin(row, side, packet):
-        news |= NEWS_DATA_FIN
-    if has & np.uint32(_DATA_ACK) != 0 and not add_ack(row, side, packet):
+    if packet.has & np.uint32(_DATA_ACK) != 0 and not add_ack(row, side, packet):
         counts[OUTLIERS] += 1
-    if not is_plain:
-        news |= learn_closing(row, side, packet)
-    return news
 
 
 @inlined
@@ -477,14 +483,46 @@ def find_or_make(rows: Rows, slots: Any, free: Any, state: Any, packet: Any, sid
     return -3 - made
 
 
+@inlined
+def run_plain(rows: Rows, slots: Any, packets: Rows, first: int, bits: Any, quiet_us: int, now_us: int,
+              counts: Any) -> int:  # fmt: skip
+    """Take packets from ``first`` on while they say nothing but numbers, of known subflows; returns how many.
+
+    Nearly all do, and a loop of their own leaves them the processor's registers: a third of the time.
+    """
+    k = first
+    while k < len(packets):
+        packet = packets[np.uint64(k)]  # unsigned: no look at whether it is negative
+        if not is_plain(packet):
+            break
+        side = side_of(packet)
+        ends = ends_of(packet, side)
+        place = find_slot(rows, slots, flow_hash(ends[0], ends[1], ends[2], ends[3], ends[4]), ends)
+        if place < 0:
+            break
+        row = rows[np.uint64(slots[place])]
+        if packet.at_us - row.last_us > quiet_us or row.flags & np.uint32(_CLOSED) != 0:
+            break
+        row.observers |= np.uint64(1) << np.uint64(bits[packet.observer])
+        row.touched_us = now_us
+        learn_numbers(row, side, packet, counts)
+        k += 1
+    counts[PACKETS] += k - first
+    return k - first
+
+
 @compiled
 def run(rows: Rows, slots: Any, free: Any, state: Any, packets: Rows, bits: Any, seen: Any, seen_by: Any,
         seen_us: Any, is_deduped: bool, idle_us: int, now_us: int, counts: Any,
         news_record: Any, news_row: Any, news_why: Any) -> None:  # fmt: skip
     """Take packets from ``state[NEXT_RECORD]`` on until all are done, the table is full, or slots or news run out."""
     k, found = state[NEXT_RECORD], 0
-    while k < len(packets) and state[SLOTS_TAKEN] * 2 < len(slots) and found < len(news_record):
-        packet = packets[np.uint64(k)]  # unsigned: no look at whether it is negative
+    while state[SLOTS_TAKEN] * 2 < len(slots) and found < len(news_record):
+        if not is_deduped:
+            k += run_plain(rows, slots, packets, k, bits, min(idle_us, EPOCH_QUIET_US), now_us, counts)
+        if k == len(packets):
+            break
+        packet = packets[np.uint64(k)]
         side = side_of(packet)
         ends = ends_of(packet, side)
         hashed = flow_hash(ends[0], ends[1], ends[2], ends[3], ends[4])
