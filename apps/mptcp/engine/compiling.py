@@ -14,6 +14,7 @@ WATCHED: Final = (
     "*_kernel.py",
     "compiling.py",
     "evidence.py",
+    "frame_counts.py",
     "records.py",
     "subflow_layout.py",
     "sweep.py",
@@ -27,8 +28,6 @@ _INLINED: dict[str, Any] = _OPTIONS | {
     "no_cpython_wrapper": True,
     "no_cfunc_wrapper": True,
 }
-
-_OUTLINED: dict[str, Any] = _OPTIONS | {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
 def compiled(function: Callable[P, R]) -> Callable[P, R]:
@@ -63,8 +62,3 @@ def _stamp(own: str) -> tuple[tuple[str, int, int], ...]:
 def inlined(function: Callable[P, R]) -> Callable[P, R]:
     """Mark a function that becomes part of the compiled ones that call it; Python itself cannot call it then."""
     return cast(Callable[P, R], njit(**_INLINED)(function))
-
-
-def outlined(function: Callable[P, R]) -> Callable[P, R]:
-    """Mark a function that compiled ones call: what is rare shall take no registers from what is usual."""
-    return cast(Callable[P, R], njit(**_OUTLINED)(function))

@@ -6,25 +6,26 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from apps.mptcp.engine import frame_counts as counted
 from apps.mptcp.engine import frame_kernel as kernel
 from apps.mptcp.engine.records import RECORD, PacketRecords
 
 _MALFORMED: Final = {
-    "link_header": kernel.BAD_LINK,
-    "ipv4_header": kernel.BAD_IPV4,
-    "ipv6_header": kernel.BAD_IPV6,
-    "tcp_header": kernel.BAD_TCP,
-    "tcp_option": kernel.BAD_TCP_OPTION,
-    "mptcp_option": kernel.BAD_MPTCP_OPTION,
+    "link_header": counted.BAD_LINK,
+    "ipv4_header": counted.BAD_IPV4,
+    "ipv6_header": counted.BAD_IPV6,
+    "tcp_header": counted.BAD_TCP,
+    "tcp_option": counted.BAD_TCP_OPTION,
+    "mptcp_option": counted.BAD_MPTCP_OPTION,
 }
 _PASSED_OVER: Final = {
-    "link_type": kernel.LINK_UNKNOWN,
-    "not_ip": kernel.NOT_IP,
-    "not_tcp": kernel.NOT_TCP,
-    "later_fragment": kernel.LATER_FRAGMENT,
-    "mptcp_subtype": kernel.SUBTYPE_UNKNOWN,
-    "mptcp_version": kernel.VERSION_UNKNOWN,
-    "mptcp_option_repeated": kernel.OPTION_REPEATED,
+    "link_type": counted.LINK_UNKNOWN,
+    "not_ip": counted.NOT_IP,
+    "not_tcp": counted.NOT_TCP,
+    "later_fragment": counted.LATER_FRAGMENT,
+    "mptcp_subtype": counted.SUBTYPE_UNKNOWN,
+    "mptcp_version": counted.VERSION_UNKNOWN,
+    "mptcp_option_repeated": counted.OPTION_REPEATED,
 }
 SUPPORTED_LINKS: Final = frozenset(
     {
@@ -62,7 +63,7 @@ class FrameDecoder:
     """Decodes frames of any link layer and counts what they were."""
 
     def __init__(self) -> None:
-        self._counts = np.zeros(kernel.COUNT_KINDS, np.int64)
+        self._counts = np.zeros(counted.COUNT_KINDS, np.int64)
 
     def decode(
         self, octets: NDArray[np.uint8], frames: NDArray[np.int64], observer: int = 0
@@ -85,22 +86,22 @@ class FrameDecoder:
     @property
     def frame_count(self) -> int:
         """Frames decoded so far."""
-        return int(self._counts[kernel.FRAMES])
+        return int(self._counts[counted.FRAMES])
 
     @property
     def tcp_count(self) -> int:
         """Packets among them with a whole enough TCP header."""
-        return int(self._counts[kernel.TCP_PACKETS])
+        return int(self._counts[counted.TCP_PACKETS])
 
     @property
     def mptcp_count(self) -> int:
         """Packets with an option of MPTCP."""
-        return int(self._counts[kernel.MPTCP_PACKETS])
+        return int(self._counts[counted.MPTCP_PACKETS])
 
     @property
     def truncated_count(self) -> int:
         """Packets whose headers or options the capture cut off."""
-        return int(self._counts[kernel.CUT_HEADERS] + self._counts[kernel.CUT_OPTIONS])
+        return int(self._counts[counted.CUT_HEADERS] + self._counts[counted.CUT_OPTIONS])
 
     @property
     def malformed(self) -> Mapping[str, int]:

@@ -35,15 +35,8 @@ from apps.mptcp.engine.names_kernel import (
     first_other,
     put,
 )
-from apps.mptcp.engine.packet_kernel import (
-    OUTLIER_BYTES,
-    add_carried,
-    add_span,
-    exact_offset,
-    forget,
-    lift,
-    mix,
-)
+from apps.mptcp.engine.number_kernel import OUTLIER_BYTES, add_carried, add_span, exact_offset, forget, lift
+from apps.mptcp.engine.packet_kernel import mix
 from apps.mptcp.engine.records import Has, TcpFlag
 from apps.mptcp.engine.values import EvidenceKind
 
