@@ -47,7 +47,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 # Files that use no database. Tests that do keep their order: those that empty it come last.
-WHOLE_FILES = re.compile(r"tests/lab/.*|.*_in_lab\.py|.*/test_real_traffic\.py|.*/engine/.*")
+WHOLE_FILES = re.compile(
+    r"tests/lab/.*|.*_in_lab\.py|.*/test_real_traffic\.py|.*/engine/.*|tests/supervise/test_up\.py"
+)
 
 
 class PortalScheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types

@@ -70,6 +70,12 @@ class Place:
         assert process.poll() is None, said
         return process, said
 
+    def running(self) -> "subprocess.Popen[bytes]":
+        """Return the portal that an earlier test left running, or a new one, ready."""
+        if self.started and self.started[-1].poll() is None:
+            return self.started[-1]
+        return self.up_ready()[0]
+
     def groups(self) -> dict[str, int]:
         """Return the process groups of the running portal."""
         pids: dict[str, int] = json.loads(self.paths.instance.read_text())["pids"]
@@ -97,10 +103,29 @@ def test_first_start_says_what_it_starts_and_shows_the_password_once(place: Plac
     assert set(place.groups()) == ALL_PROCESSES
     assert web_lives(place.paths.web_socket)
 
+
+def test_second_start_on_the_same_data_is_refused(place: Place) -> None:
+    process = place.running()
     second, second_path = place.up()
     assert second.wait(timeout=60) == 1
+    place.started.remove(second)
     assert f"already runs on {place.paths.state} (process {process.pid})" in second_path.read_text()
 
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_next_start_works_at_once_and_keeps_the_data(place: Place, number: signal.Signals) -> None:
+    process = place.running()
+    groups = set(place.groups().values())
+    process.send_signal(number)
+    process.wait(timeout=60)
+    _, said = place.up_ready()
+    assert not live_groups() & groups
+    assert "one-time password" not in said
+    assert "changepassword admin" in said
+
+
+def test_ctrl_c_leaves_nothing(place: Place) -> None:
+    process = place.running()
     groups = set(place.groups().values())
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=60) == 0
@@ -108,20 +133,6 @@ def test_first_start_says_what_it_starts_and_shows_the_password_once(place: Plac
     assert not place.paths.instance.exists()
     assert not place.paths.web_socket.exists()
     assert supervisor_pid(place.paths) is None
-
-
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_next_start_works_at_once_and_keeps_the_data(place: Place, number: signal.Signals) -> None:
-    process, _ = place.up_ready()
-    groups = set(place.groups().values())
-    process.send_signal(number)
-    process.wait(timeout=60)
-    again, said = place.up_ready()
-    assert not live_groups() & groups
-    assert "one-time password" not in said
-    assert "changepassword admin" in said
-    again.terminate()
-    assert again.wait(timeout=60) == 0
 
 
 def test_port_in_use_stops_before_anything_starts(tmp_path: Path) -> None:

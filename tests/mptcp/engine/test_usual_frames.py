@@ -92,7 +92,7 @@ def nearly_usual(draw: st.DrawFn) -> Frame:
     return Frame(bytes(data[:kept]), len(data), 1, draw(st.integers(0, 2**40)))
 
 
-@settings(max_examples=500)
+@settings(max_examples=200)
 @given(st.lists(nearly_usual(), max_size=8))
 def test_packets_of_nearly_the_usual_form_like_the_twin(frames: list[Frame]) -> None:
     rows, decoder = decode_frames(frames)
