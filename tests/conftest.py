@@ -15,7 +15,7 @@ settings.load_profile("suite")
 # Whole portals whose traffic is timed, gateways that 30 ms without a processor would make fail over (an ordinary user's
 # have no priority), and flows over the loopback: nothing beside them.
 ALONE = (
-    "tests/browser/test_chains_live.py",
+    "tests/chains/live/",
     "tests/crash/",
     "tests/lab/traffic/test_program.py",
     "tests/lab/traffic/test_role.py",

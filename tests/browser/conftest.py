@@ -13,11 +13,10 @@ from tests.support.whole_portal import PATIENCE, WholePortal, whole_portal
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything here needs Chromium. What starts a portal of its own comes first: two beside each other are slow."""
+    """Everything here needs Chromium."""
     for item in items:
         if "tests/browser/" in item.path.as_posix():
             item.add_marker(pytest.mark.browser)
-    items.sort(key=lambda item: item.path.name != "test_chains_live.py")
 
 
 @pytest.fixture(scope="package")

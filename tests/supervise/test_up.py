@@ -95,7 +95,7 @@ def place() -> Iterator[Place]:
 
 
 def test_first_start_says_what_it_starts_and_shows_the_password_once(place: Place) -> None:
-    process, said = place.up_ready()
+    _, said = place.up_ready()
     for name in ALL_PROCESSES | {"migrations"}:
         assert re.search(rf"^  {name} +\d+\.\d s$", said, flags=re.MULTILINE), (name, said)
     assert re.search(r"Ready in \d+\.\d s: http://localhost:\d+/", said)

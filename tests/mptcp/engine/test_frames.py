@@ -187,13 +187,13 @@ def test_every_flag_byte_of_dss_with_every_length() -> None:
     assert rows == twin_rows(frames)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(whole_frames(), max_size=8))
 def test_whole_packets_like_the_twin(frames: list[Frame]) -> None:
     assert decode_frames(frames)[0] == twin_rows(frames)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(st.lists(any_frames(), max_size=8))
 def test_broken_packets_like_the_twin(frames: list[Frame]) -> None:
     rows, decoder = decode_frames(frames)

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from nfvportal.lab.client import LabClient, LabUnavailable
-from tests.browser.conftest import USER_PASSWORD, add_users
+from nfvportal.lab.client import LabClient
+from tests.browser.conftest import USER_PASSWORD
 from tests.browser.test_chains import ANSWER_MS, DRAWN, call, drawn
 from tests.browser.test_pages import assert_fits_and_reads
 from tests.browser.test_wan import press_until_focused
 from tests.browser.watch import WatchedPage, watched_page
-from tests.support.whole_portal import WholePortal, whole_portal
+from tests.support.whole_portal import WholePortal
 
 JOB_MS = 120_000
 MEASURED_MS = 30_000
@@ -30,21 +30,15 @@ while True:
     link.sendto(bytes(400), ("10.9.0.20", 9))
     time.sleep(0.01)
 """
+START = '"$@" >/dev/null 2>&1 </dev/null & echo $!'
 
 
-@pytest.fixture(scope="module")
-def portal(browser: Browser) -> Iterator[WholePortal]:
-    """A portal whose lab is the data centre, with packets on their way from generator to sink."""
-    with whole_portal("--topology", "datacenter") as started:
-        add_users(started)
-        lab = LabClient(started.paths.lab_socket)
-        try:
-            lab.status()
-        except LabUnavailable:
-            pytest.skip("no lab: user namespaces are forbidden here")
-        send = [sys.executable, "-c", SENDER]
-        lab.exec("dc-generator", ["sh", "-c", '"$@" >/dev/null 2>&1 </dev/null &', "sh", *send])
-        yield started
+@pytest.fixture(scope="module", autouse=True)
+def sender(lab: LabClient) -> Iterator[None]:
+    """Packets on their way from generator to sink."""
+    started = lab.exec("dc-generator", ["sh", "-c", START, "sh", sys.executable, "-c", SENDER])
+    yield
+    lab.exec("dc-generator", ["kill", started["stdout"].strip()])
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from nfvportal.lab.client import LabClient, LabUnavailable
+from nfvportal.lab.client import LabClient
 from nfvportal.supervise.check import Browser, RoundTrip
 from tests.support.waiting import wait_until
-from tests.support.whole_portal import WholePortal, whole_portal
+from tests.support.whole_portal import WholePortal
 
 API = "/api/v1/chains"
 JOB_WITHIN_S = 120
@@ -57,22 +57,6 @@ BODY = {
         {"name": "marking", "type": "header_enrichment"},
     ],
 }
-
-
-@pytest.fixture(scope="module")
-def portal() -> Iterator[WholePortal]:
-    with whole_portal("--topology", "datacenter") as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def lab(portal: WholePortal) -> LabClient:
-    client = LabClient(portal.paths.lab_socket)
-    try:
-        client.status()
-    except LabUnavailable:
-        pytest.skip("this needs the lab, and this machine forbids its namespaces")
-    return client
 
 
 class ChainOperator:
