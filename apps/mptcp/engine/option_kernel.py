@@ -1,6 +1,7 @@
-"""The options of a TCP header: what those of MPTCP say is written to a row, in one compiled file (see ``compiled``).
+"""The options of a TCP header: what those of MPTCP say is written to a row. Becomes part of the loop over frames.
 
-What is cut off or broken is counted and never raises; every loop moves on by at least one byte.
+What is cut off or broken is counted and never raises; the loop moves on by at least one byte. Bytes before an option
+may be read with it, since a TCP header is before it; bytes after it never.
 
 Source: RFC 8684 and RFC 6824 section 3.
 """
