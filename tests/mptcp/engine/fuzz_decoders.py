@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 Target = Callable[[bytes], None]
+TIMESTAMP = b"\1\1\x08\x0a" + bytes(8)
 
 
 def _check_capture(data: bytes) -> None:
@@ -62,16 +63,23 @@ def _check_frame(data: bytes) -> None:
 
 
 def _check_options(data: bytes) -> None:
-    """TCP options behind good headers; the first two bytes are flags and how much was captured."""
+    """TCP options behind good headers, alone and after a timestamp as in most packets.
+
+    The first two bytes are flags and how much was captured.
+    """
     from tests.mptcp.engine.decoder_twin import Frame
     from tests.mptcp.engine.decoding import decode_frames, twin_rows
     from tests.support import mptcp_packets
 
     if len(data) < 2:
         return
-    packet = mptcp_packets.ip_bytes(mptcp_packets.Segment(flags=data[0], options=data[2:42]))
-    frame = Frame(packet[: 40 + data[1] % 41], len(packet), 101)
-    assert decode_frames([frame])[0] == twin_rows([frame])
+    alone = mptcp_packets.ip_bytes(mptcp_packets.Segment(flags=data[0], options=data[2:42]))
+    after = mptcp_packets.frame(mptcp_packets.Segment(flags=data[0], options=TIMESTAMP + data[2:30]))
+    frames = [
+        Frame(alone[: 40 + data[1] % 41], len(alone), 101),
+        Frame(after[: 54 + data[1] % 41], len(after), 1),
+    ]
+    assert decode_frames(frames)[0] == twin_rows(frames)
 
 
 TARGETS: dict[str, Target] = {
@@ -96,7 +104,13 @@ def seeds(name: str) -> Iterable[bytes]:
         packets.remove_addr(1, 2) + packets.prio(True), packets.fastclose(3), packets.fail(3), packets.tcprst(),
     )  # fmt: skip
     segments = [packets.Segment(flags=flags, options=one) for one in options for flags in (2, 18, 16)]
-    frames = [packets.frame(one) for one in segments[::5]]
+    signals = (
+        packets.dss(1),
+        packets.dss(1, 4, 2, 8, 3, 4) + b"\1\1",
+        packets.dss(1, 8, 2, 4, 3, 4, True, True),
+    )
+    segments += [packets.Segment(options=TIMESTAMP + one) for one in signals]
+    frames = [packets.frame(one) for one in segments[:-3:5] + segments[-3:]]
     seen = [make.Seen(1, frame) for frame in frames[:3]]
     template = make.ipfix_template(300, [(323, 8), (312, 2), (315, 65535)])
     if name == "options":
