@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from apps.mptcp.engine.address_kernel import ANNOUNCED
 from apps.mptcp.engine.config import AssociatorConfig
 from apps.mptcp.engine.domain import Domain
 from apps.mptcp.engine.evidence import EDGE
@@ -92,8 +93,9 @@ def read(data: bytes) -> tuple[Domain, dict[str, int], Arrays]:
 
 def _domain(arrays: Arrays) -> tuple[Domain, dict[str, int], Arrays]:
     header = json.loads(arrays["header"].tobytes())
-    if arrays["rows"].dtype != SUBFLOW or arrays["edges"].dtype != EDGE or arrays["holders"].dtype != HOLDER:
-        raise ValueError("the layout of its records is another")
+    for name, layout in (("rows", SUBFLOW), ("edges", EDGE), ("holders", HOLDER), ("announced", ANNOUNCED)):
+        if arrays[name].dtype != layout:
+            raise ValueError(f"the layout of its {name} is another")
     domain = Domain(AssociatorConfig(**header["config"]))
     used = len(arrays["rows"])
     table = domain.table
@@ -108,8 +110,7 @@ def _domain(arrays: Arrays) -> tuple[Domain, dict[str, int], Arrays]:
     domain.hard.grow(len(table.rows))
     for name in ("label", "following", "parity"):
         getattr(domain.groups, name)[:used] = arrays[name]
-    domain.edges.all = arrays["edges"].copy() if len(arrays["edges"]) >= 64 else np.zeros(64, EDGE)
-    domain.edges.all[: len(arrays["edges"])] = arrays["edges"]
+    domain.edges.all = _records_like(EDGE, arrays["edges"], 64)
     domain.edges.count = len(arrays["edges"])
     domain.counts[:] = arrays["counts"]
     domain.now_s = float(header["now_s"])
@@ -127,12 +128,22 @@ def _domain(arrays: Arrays) -> tuple[Domain, dict[str, int], Arrays]:
 
 
 def _restore_names(domain: Domain, arrays: Arrays) -> None:
-    hard, holders = domain.hard, arrays["holders"]
-    hard.holders = np.zeros(max(256, len(holders)), HOLDER)
-    hard.holders[: len(holders)] = holders
+    hard = domain.hard
+    hard.holders = _records_like(HOLDER, arrays["holders"], 256)
     hard.of_row[: len(arrays["of_row"])] = arrays["of_row"]
     hard.counts[:] = arrays["name_counts"]
-    hard.announced = arrays["announced"].copy()
+    hard.announced = _records_like(ANNOUNCED, arrays["announced"], 64)
     hard.announced_of_row[: len(arrays["of_row"])] = arrays["announced_of_row"]
     hard.announced_counts[:] = arrays["announced_counts"]
     hard.rehash()
+
+
+def _records_like(layout: np.dtype[np.void], loaded: NDArray[Any], room: int) -> NDArray[Any]:
+    """Return loaded records, and at least so much room, in an array of our own layout.
+
+    What numpy loads equals our layout but is not marked as aligned: to the compiler another type, for which it would
+    compile everything again, a minute in which the domain stands still.
+    """
+    records = np.zeros(max(room, len(loaded)), layout)
+    records[: len(loaded)] = loaded
+    return records
