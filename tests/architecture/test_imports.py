@@ -115,6 +115,7 @@ PURE_MODULES = [
     "apps.mptcp.engine.lives",
     "apps.mptcp.engine.names_kernel",
     "apps.mptcp.engine.number_kernel",
+    "apps.mptcp.engine.octets_kernel",
     "apps.mptcp.engine.option_kernel",
     "apps.mptcp.engine.packet_kernel",
     "apps.mptcp.engine.pcap_walk",

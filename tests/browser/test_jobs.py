@@ -5,7 +5,6 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from nfvportal.lab.client import LabClient, LabUnavailable
 from tests.browser.watch import WatchedPage
 from tests.support.whole_portal import WholePortal
 
@@ -21,10 +20,7 @@ async () => {
 @pytest.fixture
 def running_job(admin_page: Page, watched: WatchedPage, portal: WholePortal) -> str:
     """The id of a job that runs for a minute unless cancelled."""
-    try:
-        LabClient(portal.paths.lab_socket).status()
-    except LabUnavailable:
-        pytest.skip("no lab: user namespaces are forbidden here")
+    portal.lab()
     watched.open("/jobs/")
     job: dict[str, str] = admin_page.evaluate(START)
     return job["id"]

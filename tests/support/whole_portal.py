@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
+from nfvportal.lab.client import LabClient, LabUnavailable
 from nfvportal.lab.topology import TOPOLOGIES
 from nfvportal.supervise.paths import Paths
 from nfvportal.supervise.tether import tether
@@ -47,6 +49,15 @@ class WholePortal:
         """Return what ``instance.json`` says now."""
         content: dict[str, Any] = json.loads(self.paths.instance.read_text())
         return content
+
+    def lab(self) -> LabClient:
+        """Return the portal's lab, reached without the portal; the test is skipped where there is none."""
+        client = LabClient(self.paths.lab_socket)
+        try:
+            client.status()
+        except LabUnavailable:
+            pytest.skip("no lab: this machine forbids its namespaces")
+        return client
 
     def manage(self, *arguments: str, input_text: str | None = None) -> str:
         """Run a management command against this portal and return what it printed."""

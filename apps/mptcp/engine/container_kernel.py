@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from apps.mptcp.engine.compiling import compiled, inlined
 from apps.mptcp.engine.frame_kernel import CAPTURED, LINK, SIZE, START, TIME
-from apps.mptcp.engine.option_kernel import u8
+from apps.mptcp.engine.octets_kernel import u8
 
 Octets = NDArray[np.uint8]
 Integers = NDArray[np.int64]

@@ -25,19 +25,8 @@ from apps.mptcp.engine.frame_counts import (
     NOT_TCP,
     TCP_PACKETS,
 )
-from apps.mptcp.engine.option_kernel import (
-    KEPT,
-    MPTCP,
-    Counts,
-    Octets,
-    Row,
-    read_dss,
-    read_options,
-    u8,
-    u16,
-    u32,
-    u64,
-)
+from apps.mptcp.engine.octets_kernel import Octets, u8, u16, u32, u64
+from apps.mptcp.engine.option_kernel import KEPT, MPTCP, Counts, Row, read_dss, read_options
 from apps.mptcp.engine.records import IPV4_MAPPED, TcpFlag
 
 # Columns of a frame that is to be read.
@@ -211,6 +200,16 @@ def write_addresses(b: Octets, ip: int, row: Row) -> None:
 
 
 @inlined
+def write_tcp(b: Octets, tcp: int, row: Row) -> None:
+    """Write ports, numbers and flags of a TCP header."""
+    row.src_port = u16(b, tcp)
+    row.dst_port = u16(b, tcp + 2)
+    row.seq = u32(b, tcp + 4)
+    row.ack = u32(b, tcp + 8)
+    row.tcp_flags = u8(b, tcp + 13)
+
+
+@inlined
 def clear(row: Row) -> None:
     """Write zeros to a row, but for what every row has."""
     row.src_hi, row.dst_hi = 0, 0
@@ -242,13 +241,9 @@ def read_usual(b: Octets, ip: int, end: int, row: Row, counts: Counts) -> bool:
     has = read_dss(b, ip + 52, size, 0, row, counts)
     row.src_lo = IPV4_MAPPED | u32(b, ip + 12)
     row.dst_lo = IPV4_MAPPED | u32(b, ip + 16)
-    row.src_port = u16(b, ip + 20)
-    row.dst_port = u16(b, ip + 22)
-    row.seq = u32(b, ip + 24)
-    row.ack = u32(b, ip + 28)
+    write_tcp(b, ip + 20, row)
     row.payload_bytes = total - 20 - header
     row.has = has
-    row.tcp_flags = u8(b, ip + 33)
     return True
 
 
@@ -290,13 +285,9 @@ def read_frame(b: Octets, start: int, captured: int, size: int, link: int, row: 
     elif not flags & _OPENS_OR_ENDS:
         return False
     write_addresses(b, ip, row)
-    row.src_port = u16(b, tcp)
-    row.dst_port = u16(b, tcp + 2)
-    row.seq = u32(b, tcp + 4)
-    row.ack = u32(b, tcp + 8)
+    write_tcp(b, tcp, row)
     row.payload_bytes = packet_end - tcp - header
     row.has = has & KEPT
-    row.tcp_flags = flags
     return True
 
 

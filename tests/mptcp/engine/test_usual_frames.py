@@ -35,7 +35,7 @@ def is_usual(data: bytes) -> bool:
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_every_flag_byte_and_length_behind_a_timestamp_like_the_twin(end: bytes) -> None:
+def test_every_flag_and_length_behind_a_timestamp_like_the_twin(end: bytes) -> None:
     frames = []
     for bits, size in product(range(64), range(41)):
         signal = (bytes([30, size, 0x20, bits]) + bytes(range(1, 37)))[: max(size, 2)]
